@@ -1,0 +1,108 @@
+package ringtail
+
+import (
+	"sync"
+
+	"github.com/ringtail-otel/ringtail/otlp"
+)
+
+// maxScopes bounds the scopes that a collector keeps for its lifetime. Programs
+// have tens; one that makes up a scope per request is stopped here.
+const maxScopes = 1 << 14
+
+// scopes gives every distinct scope of a collector a small number, which travels
+// through the ring as the record's tag, and keeps its encoding.
+type scopes struct {
+	mu      sync.RWMutex
+	headers [][]byte          // by number; scope 0 is the empty one
+	byBytes map[string]uint32 // encoded header → number
+}
+
+func newScopes() *scopes {
+	return &scopes{headers: [][]byte{nil}, byBytes: map[string]uint32{"": 0}}
+}
+
+// intern returns the number of a scope equal to s; ok is false when there are
+// too many.
+func (t *scopes) intern(s *Scope) (number uint32, ok bool) {
+	h := appendScopeHeader(nil, s)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n, seen := t.byBytes[string(h)]; seen {
+		return n, true
+	}
+	if len(t.headers) >= maxScopes {
+		return 0, false
+	}
+	n := uint32(len(t.headers))
+	t.headers = append(t.headers, h)
+	t.byBytes[string(h)] = n
+	return n, true
+}
+
+// header returns what a ScopeSpans of this scope begins with.
+func (t *scopes) header(number uint32) []byte {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.headers[number]
+}
+
+// appendScopeHeader appends the fields scope and schema_url of a ScopeSpans.
+// The schema_url comes before the spans, not after them as its number would have
+// it: protobuf leaves the order free, and so all of a batch's header is in front.
+func appendScopeHeader(dst []byte, s *Scope) []byte {
+	if s == nil {
+		return dst
+	}
+	if s.Name != "" || s.Version != "" || len(s.Attributes) != 0 || s.DroppedAttributes != 0 {
+		dst = append(dst, 1<<3|otlp.BytesType)
+		at := len(dst)
+		if s.Name != "" {
+			dst = otlp.AppendString(dst, 1, s.Name)
+		}
+		if s.Version != "" {
+			dst = otlp.AppendString(dst, 2, s.Version)
+		}
+		dropped := s.DroppedAttributes
+		for _, kv := range s.Attributes {
+			if kv.Key == "" {
+				dropped++
+				continue
+			}
+			dst = otlp.AppendKeyValue(dst, 3, kv)
+		}
+		if dropped != 0 {
+			dst = otlp.AppendUint(dst, 4, uint64(dropped))
+		}
+		dst = otlp.InsertLength(dst, at)
+	}
+	if s.SchemaURL != "" {
+		dst = otlp.AppendString(dst, 3, s.SchemaURL)
+	}
+	return dst
+}
+
+// appendResourceHeader appends the fields resource and schema_url of a ResourceSpans.
+func appendResourceHeader(dst []byte, r *Resource) []byte {
+	if r == nil {
+		return dst
+	}
+	dst = append(dst, 1<<3|otlp.BytesType)
+	at := len(dst)
+	dropped := r.DroppedAttributes
+	for _, kv := range r.Attributes {
+		if kv.Key == "" {
+			dropped++
+			continue
+		}
+		dst = otlp.AppendKeyValue(dst, 1, kv)
+	}
+	if dropped != 0 {
+		dst = otlp.AppendUint(dst, 2, uint64(dropped))
+	}
+	dst = otlp.InsertLength(dst, at)
+	if r.SchemaURL != "" {
+		dst = otlp.AppendString(dst, 3, r.SchemaURL)
+	}
+	return dst
+}

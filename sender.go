@@ -1,0 +1,232 @@
+package ringtail
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// sender is a collector's outgoing half: closed batches wait here, in order, for
+// one of a bounded number of concurrent exports, and the ledger learns how each
+// one ended.
+type sender struct {
+	cfg        *config
+	exporter   Exporter
+	newBuilder func() *Builder
+	settled    func() // called without the lock when an export has ended
+	report     *reporter
+
+	// spare holds builders that have been used. A pool and not a list, so that what
+	// a burst needed is kept while it lasts, and the garbage collector has it back later.
+	spare sync.Pool
+
+	ctx    context.Context // of all exports; ends when they are abandoned
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // of the export goroutines
+
+	mu          sync.Mutex
+	queue       []*Builder
+	queuedBytes int
+	exporting   int
+	usual       int                 // bytes of the last batch that was pushed
+	number      uint64              // of the last batch that was pushed
+	outstanding map[uint64]*Builder // pushed and not settled
+	progress    chan struct{}       // closed, and replaced, when a batch is settled
+	pace        pacer
+
+	exported uint64
+	dropped  Drops
+	batches  uint64
+}
+
+func newSender(cfg *config, exporter Exporter, newBuilder func() *Builder, settled func()) *sender {
+	s := &sender{
+		cfg: cfg, exporter: exporter, newBuilder: newBuilder, settled: settled,
+		report:      &reporter{logger: cfg.logger, every: 10 * time.Second},
+		outstanding: make(map[uint64]*Builder),
+		progress:    make(chan struct{}),
+		pace:        newPacer(cfg),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// builder returns an empty builder, one that has been used if there is any.
+func (s *sender) builder() *Builder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, _ := s.spare.Get().(*Builder)
+	if b == nil {
+		b = s.newBuilder()
+		b.expected = s.usual
+	}
+	b.maxSpans = s.pace.batchSpans
+	return b
+}
+
+// hasRoom reports whether another batch may be queued.
+func (s *sender) hasRoom() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queuedBytes < s.cfg.queueBytes
+}
+
+// hasFree reports whether a batch pushed now would be exported at once. If not, a
+// batch that is not full yet may as well go on growing.
+func (s *sender) hasFree() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exporting < s.pace.exports
+}
+
+// push queues a batch that is not empty and returns its number.
+func (s *sender) push(b *Builder) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.number++
+	b.number = s.number
+	s.outstanding[b.number] = b
+	s.queue = append(s.queue, b)
+	s.queuedBytes += b.memory()
+	s.usual = b.bytes
+	if s.exporting < s.pace.exports {
+		s.exporting++
+		s.wg.Go(s.run)
+	}
+	return s.number
+}
+
+// run exports queued batches until there are none, or fewer exports are wanted.
+func (s *sender) run() {
+	for b := s.pop(); b != nil; b = s.pop() {
+		started := time.Now()
+		batch := b.Batch()
+		lost, err := s.export(batch)
+		s.settle(b, batch.Len(), lost, err, time.Since(started))
+		s.settled()
+	}
+}
+
+func (s *sender) pop() *Builder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 || s.exporting > s.pace.exports {
+		s.exporting--
+		return nil
+	}
+	b := s.queue[0]
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	s.queuedBytes -= b.memory()
+	return b
+}
+
+// export calls the exporter within the time allowed, and asks its error what was
+// lost. It turns a panic of either into an error.
+func (s *sender) export(b *Batch) (lost Drops, err error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.exportTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = &ExportError{Spans: b.Len(), Reason: ReasonPanic, Err: fmt.Errorf("exporter panicked: %v\n%s", p, debug.Stack())}
+			lost = Losses(err, b.Len())
+		}
+	}()
+	err = s.exporter.Export(ctx, b)
+	return Losses(err, b.Len()), err
+}
+
+// settle enters an export's end into the ledger, unless it was given up before.
+func (s *sender) settle(b *Builder, spans int, lost Drops, err error, took time.Duration) {
+	s.mu.Lock()
+	if _, open := s.outstanding[b.number]; open {
+		s.dropped.add(&lost)
+		s.exported += uint64(spans) - lost.Total()
+		s.close(b)
+	}
+	s.pace.observe(spans, took, len(s.queue) > 0)
+	for n := min(len(s.queue), s.pace.exports-s.exporting); n > 0; n-- {
+		s.exporting++
+		s.wg.Go(s.run)
+	}
+	s.mu.Unlock()
+	b.Reset()
+	s.spare.Put(b)
+	if err != nil {
+		s.report.warn("cannot export spans", slog.Int("spans", spans), slog.Any("error", err))
+	}
+}
+
+// close takes a batch off the outstanding ones. The lock is held.
+func (s *sender) close(b *Builder) {
+	delete(s.outstanding, b.number)
+	s.batches++
+	close(s.progress)
+	s.progress = make(chan struct{})
+}
+
+// await returns when the batches up to a number are settled, or ctx ends.
+func (s *sender) await(ctx context.Context, number uint64) error {
+	for {
+		s.mu.Lock()
+		open := false
+		for n := range s.outstanding {
+			open = open || n <= number
+		}
+		progress := s.progress
+		s.mu.Unlock()
+		if !open {
+			return nil
+		}
+		select {
+		case <-progress:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// abandon gives up all that is outstanding, and more spans that never became a
+// batch, and ends the exports under way: what they still answer is not counted any
+// more.
+func (s *sender) abandon(more int) {
+	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := more
+	for _, b := range s.outstanding {
+		n += b.Len()
+		s.close(b)
+	}
+	s.dropped[ReasonShutdown] += uint64(n)
+	s.queue, s.queuedBytes = nil, 0
+}
+
+// lastNumber returns the number of the last batch that was pushed.
+func (s *sender) lastNumber() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.number
+}
+
+// lost returns how many spans exports have lost, for any reason.
+func (s *sender) lost() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dropped.Total()
+}
+
+// addTo adds the sender's part of the ledger.
+func (s *sender) addTo(st *Stats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Exported = s.exported
+	st.Dropped.add(&s.dropped)
+	st.Batches = s.batches
+	st.QueuedBatches = len(s.queue)
+	st.QueuedBytes = s.queuedBytes
+	st.Exporting = s.exporting
+}
