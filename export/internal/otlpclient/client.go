@@ -1,0 +1,207 @@
+package otlpclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/ringtail-otel/ringtail"
+	"github.com/ringtail-otel/ringtail/export"
+)
+
+// errShutdown is what ends pauses, and exports that come late.
+var errShutdown = errors.New("the exporter is shut down")
+
+// Transport is one way of carrying requests to a receiver.
+type Transport struct {
+	// Encode appends to dst, which has no bytes, the message that carries a
+	// request. It is called once for a request, however often that is sent. Nil
+	// sends the request as it is.
+	Encode func(dst, request []byte) ([]byte, error)
+
+	// Send makes one attempt to deliver a message, and does not touch it any more
+	// after it has returned. What may be tried again is an
+	// [export.RetryableError], a refusal is Refused, the answer to what was
+	// taken is judged by Client.Answer.
+	Send func(ctx context.Context, message []byte) (Answer, error)
+
+	// Close releases the connections; exports under way fail.
+	Close func() error
+}
+
+// Answer is what a receiver says when it has taken a request.
+type Answer struct {
+	Rejected int64  // spans that it did not take after all
+	Message  string // why, or a warning
+	Err      error  // the answer cannot be understood
+}
+
+// Client is an exporter on top of a Transport.
+type Client struct {
+	cfg       Config
+	transport Transport
+	warner    warner
+
+	open       context.Context // ends at Shutdown: no pause begins any more
+	beginClose context.CancelFunc
+	alive      context.Context // ends when Shutdown's ctx does: exports are given up
+	abort      context.CancelFunc
+	closeOnce  func() error
+
+	mu      sync.Mutex
+	closed  bool
+	exports sync.WaitGroup // Add only with mu held and not closed
+}
+
+// NewClient returns a client with a valid configuration.
+func NewClient(cfg Config, t Transport) *Client {
+	c := &Client{cfg: cfg, transport: t, warner: warner{logger: cfg.Logger}, closeOnce: sync.OnceValue(t.Close)}
+	c.open, c.beginClose = context.WithCancel(context.Background())
+	c.alive, c.abort = context.WithCancel(context.Background())
+	return c
+}
+
+// Refused says that a receiver will not take spans, however often they are sent.
+func Refused(spans int, err error) error {
+	return &ringtail.ExportError{Spans: spans, Reason: ringtail.ReasonRejected, Err: err}
+}
+
+// refusal is an error of Send that says Refused of all spans of the message.
+type refusal struct{ error }
+
+// Permanent marks an error of Send as the receiver's last word.
+func Permanent(err error) error { return refusal{err} }
+
+func (c *Client) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.exports.Add(1)
+	return true
+}
+
+// Export implements [ringtail.Exporter].
+func (c *Client) Export(ctx context.Context, b *ringtail.Batch) error {
+	if b.Len() == 0 {
+		return nil // OTLP: no empty envelopes
+	}
+	if !c.enter() {
+		return &ringtail.ExportError{Spans: b.Len(), Reason: ringtail.ReasonClosed, Err: errShutdown}
+	}
+	defer c.exports.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.alive, func() { cancel(errShutdown) })()
+	pauses, endPause := context.WithCancelCause(ctx)
+	defer endPause(nil)
+	defer context.AfterFunc(c.open, func() { endPause(errShutdown) })()
+
+	var losses []error
+	for part := range b.Split(c.cfg.MaxRequest) {
+		err := c.exportPart(ctx, pauses, part)
+		if part == b {
+			return err
+		}
+		if err != nil {
+			losses = append(losses, asLoss(err, part.Len()))
+		}
+	}
+	return errors.Join(losses...)
+}
+
+// asLoss makes an error that speaks of a whole part one that tells its spans.
+func asLoss(err error, spans int) error {
+	var told *ringtail.ExportError
+	if errors.As(err, &told) {
+		return err
+	}
+	reason := ringtail.ReasonExport
+	if errors.Is(err, context.DeadlineExceeded) {
+		reason = ringtail.ReasonTimeout
+	}
+	return &ringtail.ExportError{Spans: spans, Reason: reason, Err: err}
+}
+
+// exportPart sends a request that is not to be split, until it is delivered, or
+// refused, or there is no more time.
+func (c *Client) exportPart(ctx, pauses context.Context, b *ringtail.Batch) error {
+	message := b.Bytes()
+	if c.transport.Encode != nil {
+		buf := buffers.Get().(*[]byte)
+		defer putBuffer(buf)
+		encoded, err := c.transport.Encode((*buf)[:0], message)
+		if err != nil {
+			return Refused(b.Len(), fmt.Errorf("cannot encode the request: %w", err))
+		}
+		*buf, message = encoded, encoded
+	}
+	return export.Do(pauses, c.cfg.Retry, func(context.Context) error {
+		attempt, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+		defer cancel()
+		answer, err := c.transport.Send(attempt, message)
+		if err != nil {
+			if last, ok := errors.AsType[refusal](err); ok {
+				return Refused(b.Len(), last.error)
+			}
+			return err
+		}
+		return c.judge(answer, b.Len())
+	})
+}
+
+// judge says what an answer to a request of so many spans means. Receivers have been
+// seen to answer with numbers that cannot be; they are brought into range.
+// (OTLP specification, "Partial Success".)
+func (c *Client) judge(a Answer, spans int) error {
+	if a.Err != nil {
+		c.warner.warn("spans were taken with an answer that cannot be read", slog.Any("error", a.Err))
+		return nil
+	}
+	rejected := int(min(max(a.Rejected, 0), int64(spans)))
+	if rejected == 0 {
+		if a.Message != "" {
+			c.warner.warn("the receiver warns", slog.String("message", a.Message))
+		}
+		return nil
+	}
+	if a.Message == "" {
+		a.Message = "the receiver gave no reason"
+	}
+	return Refused(rejected, errors.New(a.Message))
+}
+
+// Shutdown ends the pauses between attempts, waits for the exports under way, and
+// closes the connections. When ctx ends first, the exports are given up.
+func (c *Client) Shutdown(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.beginClose()
+	idle := make(chan struct{})
+	go func() {
+		c.exports.Wait()
+		close(idle)
+	}()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = fmt.Errorf("shut down before all exports had ended: %w", ctx.Err())
+	}
+	c.abort()
+	return errors.Join(err, c.closeOnce())
+}
+
+// buffers holds the memory of encoded messages.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// putBuffer gives memory back, unless one large message has swollen it.
+func putBuffer(b *[]byte) {
+	if cap(*b) <= 8<<20 {
+		buffers.Put(b)
+	}
+}
