@@ -134,13 +134,14 @@ func (c *Collector) wake() {
 // drain is the drainer goroutine: the rings' one consumer.
 func (c *Collector) drain() {
 	defer close(c.drained)
-	tick := time.NewTicker(c.cfg.interval)
-	defer tick.Stop()
+	pause := c.newPause()
+	timer := time.NewTimer(pause.length)
+	defer timer.Stop()
 	batch := c.sender.builder()
 	stop := c.stop
 	for {
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-c.wakeup:
 		case <-stop:
 			stop = nil // seen; from here on the loop ends when the rings are empty
@@ -150,7 +151,11 @@ func (c *Collector) drain() {
 		}
 		now := time.Now()
 		var empty bool
-		batch, empty = c.poll(batch, now)
+		batch, empty = c.poll(batch, now, &pause)
+		if empty {
+			pause.next()
+		}
+		timer.Reset(pause.length)
 		if batch.Len() > 0 && now.Sub(batch.opened) >= c.cfg.batchAge && c.sender.hasFree() {
 			batch = c.push(batch)
 		}
@@ -167,14 +172,15 @@ func (c *Collector) drain() {
 // poll moves spans from the rings into the batch, once. If there were any it
 // asks for another poll: what else the drainer has to do is never far behind,
 // however busy the rings are. empty says that it has seen all rings empty.
-func (c *Collector) poll(batch *Builder, now time.Time) (_ *Builder, empty bool) {
+func (c *Collector) poll(batch *Builder, now time.Time, pause *pause) (_ *Builder, empty bool) {
 	if batch.Full() {
 		if !c.sender.hasRoom() {
 			return batch, false // the sender wakes the drainer when an export ends
 		}
 		batch = c.push(batch)
 	}
-	n := c.core.ConsumeUpTo(c.cfg.maxPoll, batch)
+	n, fullest := c.core.consumeUpTo(c.cfg.maxPoll, batch)
+	pause.fullest = max(pause.fullest, fullest)
 	if n == 0 {
 		return batch, true
 	}

@@ -171,7 +171,8 @@ func TestExportTimeout(t *testing.T) {
 // being submitted all the time.
 func TestFlush(t *testing.T) {
 	e := new(backend)
-	c := start(t, e, WithInterval(time.Hour), WithBatchAge(time.Hour), WithRingBits(8), WithMaxPoll(64))
+	c := start(t, e, WithInterval(time.Hour), WithBatchAge(time.Hour), WithRingBits(8), WithMaxPoll(64),
+		WithBatchSpans(500), WithQueueBytes(1<<16)) // or a flush waits for a long queue before its own spans
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	for i, p := range registered(t, c.core, 2) {

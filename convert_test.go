@@ -74,7 +74,7 @@ func officialSpan(s *Span) *tracepb.Span {
 }
 
 func officialTime(t time.Time) uint64 {
-	if t.Before(time.Unix(0, 0)) {
+	if t.Before(time.Unix(0, 0)) || t.Year() > 2261 {
 		return 0
 	}
 	return uint64(t.UnixNano())
@@ -166,7 +166,7 @@ func needsMending(s *Span) bool {
 	return bad
 }
 
-func badTime(t time.Time) bool { return !t.IsZero() && t.Before(time.Unix(0, 0)) }
+func badTime(t time.Time) bool { return !t.IsZero() && (t.Before(time.Unix(0, 0)) || t.Year() > 2261) }
 
 func badAttributes(kvs []attribute.KeyValue) bool {
 	for _, kv := range kvs {

@@ -91,7 +91,8 @@ func newCore(cfg config) *Core {
 }
 
 // Register returns a new producer with a ring of its own. The errors are
-// [ErrTooManyProducers] and [ErrClosed].
+// [ErrTooManyProducers] and [ErrClosed]. A closed producer counts towards the
+// maximum until its ring has been drained.
 func (c *Core) Register() (*Producer, error) {
 	c.register.Lock()
 	defer c.register.Unlock()
@@ -150,20 +151,26 @@ func (c *Core) sweep() {
 // on where the last one stopped, and none getting more than its share of limit
 // before the others were asked. The order within a ring is kept.
 func (c *Core) ConsumeUpTo(limit int, b *Builder) int {
+	moved, _ := c.consumeUpTo(limit, b)
+	return moved
+}
+
+// consumeUpTo also says how full the fullest ring was, in bytes.
+func (c *Core) consumeUpTo(limit int, b *Builder) (moved int, fullest uint64) {
 	c.consume.Lock()
 	defer c.consume.Unlock()
 	lanes := *c.lanes.Load()
 	if len(lanes) == 0 || limit <= 0 {
-		return 0
+		return 0, 0
 	}
 	c.next %= len(lanes)
-	moved := 0
 	share := max(limit/len(lanes), 1)
 	for more := true; more && moved < limit && !b.Full(); {
 		more = false
 		for i := 0; i < len(lanes) && moved < limit && !b.Full(); i++ {
 			l := lanes[c.next%len(lanes)]
 			c.next++
+			fullest = max(fullest, l.consumer.Len())
 			n := l.drain(min(share, limit-moved), b)
 			moved += n
 			more = more || n == share
@@ -173,7 +180,7 @@ func (c *Core) ConsumeUpTo(limit int, b *Builder) int {
 	if moved > 0 {
 		c.room.announce()
 	}
-	return moved
+	return moved, fullest
 }
 
 // drain moves up to limit spans into b. They leave the ring by one store.

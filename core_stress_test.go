@@ -55,7 +55,7 @@ func merge(tallies []tally) (all tally) {
 // span whose submit returned nil is found by the drain after Close, and no other.
 func TestCoreCloseRace(t *testing.T) {
 	random := seeded(t)
-	for range rounds(2000) {
+	for range rounds(1000) {
 		core, ps := newTestCore(t, 2)
 		tallies := make([]tally, 5)
 		var all sync.WaitGroup

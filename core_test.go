@@ -308,8 +308,28 @@ func TestSampler(t *testing.T) {
 	if slices.Sort(ns); !slices.Equal(ns, []uint64{0, 2, 4, 6, 8, 10, 12, 14, 16, 18}) {
 		t.Errorf("spans %v", ns)
 	}
-	if s := core.Stats(); s.Dropped.Of(ReasonSampled) != 10 || s.Submitted != 21 || asked != 20 {
+	if s := core.Stats(); s.Mended != 0 || s.Dropped.Of(ReasonSampled) != 10 || s.Submitted != 21 || asked != 20 {
 		t.Errorf("%v, the sampler was asked %d times", s, asked)
+	}
+}
+
+func TestMendedIsCounted(t *testing.T) {
+	core, ps := newTestCore(t, 1)
+	bad := numbered(1)
+	bad.Name = "\xff"
+	for range 3 {
+		if ps[0].TrySubmit(bad) != nil || ps[0].TrySubmit(numbered(2)) != nil || core.TrySubmit(bad) != nil {
+			t.Fatal("refused")
+		}
+	}
+	if s := core.Stats(); s.Mended != 6 || s.Submitted != 9 || s.Dropped.Total() != 0 {
+		t.Errorf("%v, %d mended", s, s.Mended)
+	}
+	ps[0].Close()
+	consume(t, core, 100)
+	registered(t, core, 1) // the closed producer's counts are kept
+	if s := core.Stats(); s.Mended != 6 {
+		t.Errorf("%d mended after the producer is gone", s.Mended)
 	}
 }
 

@@ -3,6 +3,7 @@ package ringtail
 import (
 	"encoding/binary"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -104,15 +105,16 @@ func appendRawSpan(dst []byte, s *Span) (out []byte, or uint64, mended bool) {
 		copy(b[30:38], s.ParentID[:])
 		i = 38
 	}
-	start, end := s.Start.UnixNano(), s.End.UnixNano()
-	if start < 0 || end < start {
-		start, end, mended = mendTimes(s, start, end)
+	start, startOK := nanos(s.Start)
+	end, endOK := nanos(s.End)
+	if !startOK || !endOK || end < start {
+		start, end, mended = mendTimes(s, start, end, startOK, endOK)
 	}
 	c := b[i : i+26]
 	c[0] = tagStart
-	binary.LittleEndian.PutUint64(c[1:], uint64(start))
+	binary.LittleEndian.PutUint64(c[1:], start)
 	c[9] = tagEnd
-	binary.LittleEndian.PutUint64(c[10:], uint64(end))
+	binary.LittleEndian.PutUint64(c[10:], end)
 	// The flags' tag takes two bytes, 0x85 0x01.
 	flags := uint64(s.Flags) | flagHasIsRemote
 	if s.ParentRemote {
@@ -154,14 +156,25 @@ func appendRawSpan(dst []byte, s *Span) (out []byte, or uint64, mended bool) {
 	return dst, or, mended
 }
 
+// nanos returns t as OTLP has it, nanoseconds since 1970; false if it is before that, or
+// beyond the year 2262, where 63 bits end.
+func nanos(t time.Time) (uint64, bool) {
+	const end = (1<<63 - 1) / 1_000_000_000
+	sec := uint64(t.Unix())
+	return sec*1e9 + uint64(t.Nanosecond()), sec < end
+}
+
 // mendTimes is apart from appendRawSpan because it is rare.
-func mendTimes(s *Span, start, end int64) (int64, int64, bool) {
+func mendTimes(s *Span, start, end uint64, startOK, endOK bool) (_, _ uint64, mended bool) {
 	// The zero time.Time means "unknown" to its owner, as 0 does in OTLP.
-	mended := start < 0 && !s.Start.IsZero() || end < 0 && !s.End.IsZero()
-	start, end = max(start, 0), max(end, 0)
+	if !startOK {
+		start, mended = 0, !s.Start.IsZero()
+	}
+	if !endOK {
+		end, mended = 0, mended || !s.End.IsZero()
+	}
 	if end < start {
-		mended = mended || !s.End.IsZero()
-		end = start
+		end, mended = start, mended || !s.End.IsZero()
 	}
 	return start, end, mended
 }
@@ -199,11 +212,11 @@ func appendRest(dst []byte, s *Span, dropped uint32) (out []byte, or uint64, men
 		e := &s.Events[i]
 		dst = append(dst, tagEvent)
 		at := len(dst)
-		ns := e.Time.UnixNano()
-		if ns < 0 {
+		ns, ok := nanos(e.Time)
+		if !ok {
 			ns, mended = 0, mended || !e.Time.IsZero()
 		}
-		dst = binary.LittleEndian.AppendUint64(append(dst, tagEventTime), uint64(ns))
+		dst = binary.LittleEndian.AppendUint64(append(dst, tagEventTime), ns)
 		var o uint64
 		dst, o = otlp.AppendRawString(append(dst, tagEventName), e.Name)
 		or |= o

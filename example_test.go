@@ -16,7 +16,7 @@ type printer struct{}
 
 func (printer) Export(_ context.Context, b *ringtail.Batch) error {
 	for s := range b.Spans() {
-		fmt.Println(s.Name, s.End.Sub(s.Start), s.Attributes[0].Value.Emit())
+		fmt.Println(s.Name, s.End.Sub(s.Start), s.Attributes[0].Value.String())
 	}
 	return nil
 }

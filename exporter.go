@@ -18,8 +18,9 @@ import (
 // then these tell how many spans were lost and why, and the rest was delivered.
 // A panic in Export is recovered and counted as [ReasonPanic].
 //
-// Shutdown is called once, after the last Export was started. It delivers what
-// the exporter still holds, releases what it owns, and returns within ctx.
+// Shutdown is called once, after the last Export has returned; if the context of
+// [Collector.Shutdown] ended first, it may come while exports are still being given up.
+// It delivers what the exporter still holds, releases what it owns, and returns within ctx.
 type Exporter interface {
 	Export(ctx context.Context, b *Batch) error
 	Shutdown(ctx context.Context) error
@@ -70,7 +71,7 @@ func (r Reason) String() string {
 // Several of them, joined by [errors.Join], tell of several parts.
 type ExportError struct {
 	Spans  int    // how many spans were lost; the others of the batch were delivered
-	Reason Reason // why
+	Reason Reason // why; the zero value counts as ReasonExport
 	Err    error  // what happened, for people; may be nil
 }
 
@@ -113,8 +114,8 @@ func addLosses(d *Drops, err error, n int) bool {
 			return true
 		}
 		r := e.Reason
-		if r >= numReasons {
-			r = ReasonExport
+		if r >= numReasons || r == ReasonInvalid {
+			r = ReasonExport // a span that was sent had been valid
 		}
 		d[r] += uint64(min(max(e.Spans, 0), n))
 		return true

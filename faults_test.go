@@ -21,6 +21,28 @@ func (e *pointerError) Error() string { return e.text }
 type pointerError struct{ text string }
 
 // TestExporterAnswers: whatever an exporter answers, the ledger stays in balance.
+func TestExporterThatEndsItsGoroutine(t *testing.T) {
+	n := 0 // exports so far
+	e := &backend{behave: func(_ context.Context, b *Batch) (int, error) {
+		if n++; n%2 == 1 {
+			runtime.Goexit()
+		}
+		return b.Len(), nil
+	}}
+	c := start(t, e, WithConcurrentExports(1), WithBatchSpans(5), WithInterval(time.Hour))
+	for n := range uint64(20) {
+		c.TrySubmit(numbered(n))
+	}
+	if err := c.Flush(within30s(t)); err != nil {
+		t.Fatal(err)
+	}
+	s := c.Stats()
+	balance(t, s)
+	if s.Exported != 10 || s.Dropped.Of(ReasonPanic) != 10 || s.Exporting != 0 {
+		t.Errorf("%v, exporting %d", s, s.Exporting)
+	}
+}
+
 func TestExporterAnswers(t *testing.T) {
 	part := func(n int, r Reason) error { return &ExportError{Spans: n, Reason: r, Err: errors.New("no")} }
 	for _, test := range []struct {
@@ -38,6 +60,7 @@ func TestExporterAnswers(t *testing.T) {
 		{"too many", part(1000, ReasonRejected), map[Reason]uint64{ReasonRejected: 10}},
 		{"too many together", errors.Join(part(8, ReasonRejected), part(1<<62, ReasonTimeout), part(1<<62, ReasonTimeout)), map[Reason]uint64{ReasonRejected: 8, ReasonTimeout: 2}},
 		{"no such reason", part(2, 200), map[Reason]uint64{ReasonExport: 2}},
+		{"no reason", &ExportError{Spans: 2}, map[Reason]uint64{ReasonExport: 2}},
 		{"nil ExportError", (*ExportError)(nil), map[Reason]uint64{ReasonExport: 10}},
 		{"nil pointer", (*pointerError)(nil), map[Reason]uint64{ReasonExport: 10}},
 		{"error that panics", badError{}, map[Reason]uint64{ReasonPanic: 10}},
@@ -70,8 +93,7 @@ func TestPanics(t *testing.T) {
 	calls := 0
 	e := &backend{behave: func(_ context.Context, b *Batch) (int, error) {
 		if calls++; calls%2 == 1 {
-			var m map[string]int
-			m["nil map"] = 1
+			panic("moody")
 		}
 		return b.Len(), nil
 	}}
@@ -104,13 +126,13 @@ func TestStalledExporter(t *testing.T) {
 	}
 	s := benchSpan(5)
 	var before uint64
-	for round := range rounds(3000) {
+	for round := range rounds(400) {
 		for range 200 {
 			_ = p.TrySubmit(s)
 			_ = c.TrySubmit(s)
 		}
 		_, _ = c.TrySubmitRequest(encoded)
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Microsecond)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+round%3)*500*time.Microsecond)
 		if err := c.Flush(ctx); err == nil {
 			t.Fatal("a flush of nothing at all")
 		}
@@ -122,7 +144,7 @@ func TestStalledExporter(t *testing.T) {
 		if st.QueuedBytes > queue+3*2*batch {
 			t.Fatalf("round %d: %d bytes are queued", round, st.QueuedBytes)
 		}
-		if round == rounds(3000)/10 {
+		if round == rounds(400)/10 {
 			before = heap()
 		}
 	}
@@ -134,6 +156,37 @@ func TestStalledExporter(t *testing.T) {
 	if n := len(c.flushes.waiting); n != 0 {
 		t.Errorf("%d flushes wait that nobody waits for", n)
 	}
+}
+
+// TestFlushesOfAStalledExporter: many small flushes do not fill the queue beyond its limit.
+func TestFlushesOfAStalledExporter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		e := &backend{behave: func(_ context.Context, b *Batch) (int, error) { <-release; return b.Len(), nil }}
+		const queue = 16 << 10
+		c := start(t, e, WithConcurrentExports(1), WithQueueBytes(queue), WithExportTimeout(time.Hour))
+		p, _ := c.Register()
+		for n := range uint64(1000) {
+			if err := p.TrySubmit(numbered(n)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.TrySubmitRequest(request(t, 1e6+n, 1)); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			if err := c.Flush(ctx); err != context.DeadlineExceeded {
+				t.Fatal(err)
+			}
+			cancel()
+			if s := c.Stats(); s.QueuedBytes > 2*queue {
+				t.Fatalf("after %d flushes %d bytes are queued", n, s.QueuedBytes)
+			}
+		}
+		close(release)
+		if err := c.Flush(t.Context()); err != nil || e.total(t) != 2000 {
+			t.Errorf("%v, %d arrived", err, e.total(t))
+		}
+	})
 }
 
 // TestRecovery: after a stall everything goes on.

@@ -102,9 +102,10 @@ func ledgerRound(t *testing.T, seed uint64) {
 			}
 		}
 	})
+	flushing := fork(random)
 	all.Go(func() {
-		for random := fork(random); ; {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(3000))*time.Microsecond)
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(flushing.IntN(3000))*time.Microsecond)
 			_ = c.Flush(ctx)
 			cancel()
 			select {

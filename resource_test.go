@@ -44,7 +44,7 @@ func TestDetectResource(t *testing.T) {
 				if _, twice := got[kv.Key]; twice {
 					t.Errorf("%s is there twice", kv.Key)
 				}
-				got[kv.Key] = kv.Value.Emit()
+				got[kv.Key] = kv.Value.String()
 			}
 			for key, want := range test.want {
 				if got[key] != want {

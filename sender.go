@@ -2,6 +2,7 @@ package ringtail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -102,13 +103,30 @@ func (s *sender) push(b *Builder) uint64 {
 // run exports queued batches until there are none, or fewer exports are wanted.
 func (s *sender) run() {
 	for b := s.pop(); b != nil; b = s.pop() {
-		started := time.Now()
-		batch := b.Batch()
-		lost, err := s.export(batch)
-		s.settle(b, batch.Len(), lost, err, time.Since(started))
-		s.settled()
+		s.deliver(b)
 	}
 }
+
+// deliver exports a batch and settles it, even if the exporter ends the goroutine
+// (runtime.Goexit, as a test's FailNow does): then another one takes its place.
+func (s *sender) deliver(b *Builder) {
+	batch := b.Batch()
+	started := time.Now()
+	var lost Drops
+	err, returned := errGoexit, false
+	defer func() {
+		if !returned {
+			lost[ReasonPanic] = uint64(batch.Len())
+			s.wg.Go(s.run)
+		}
+		s.settle(b, batch.Len(), lost, err, time.Since(started))
+		s.settled()
+	}()
+	lost, err = s.export(batch)
+	returned = true
+}
+
+var errGoexit = errors.New("the exporter ended its goroutine")
 
 func (s *sender) pop() *Builder {
 	s.mu.Lock()

@@ -18,7 +18,7 @@ import (
 // one bad field must not cost the span, nor the batch it travels in:
 //   - bytes that are not UTF-8 in a string become U+FFFD;
 //   - an End before Start becomes Start;
-//   - a time before 1970 becomes 0, which OTLP reads as unknown;
+//   - a time before 1970 or after 2262 becomes 0, which OTLP reads as unknown;
 //   - an attribute without a key is left out and counted in DroppedAttributes.
 type Span struct {
 	TraceID  trace.TraceID

@@ -10,7 +10,7 @@ import (
 type Drops [numReasons]uint64
 
 // Total returns the sum over all reasons.
-func (d *Drops) Total() uint64 {
+func (d Drops) Total() uint64 {
 	var n uint64
 	for _, c := range d {
 		n += c
@@ -19,7 +19,7 @@ func (d *Drops) Total() uint64 {
 }
 
 // Of returns the count for one reason.
-func (d *Drops) Of(r Reason) uint64 {
+func (d Drops) Of(r Reason) uint64 {
 	if r >= numReasons {
 		return 0
 	}
@@ -27,7 +27,7 @@ func (d *Drops) Of(r Reason) uint64 {
 }
 
 // All iterates over the reasons that have a count other than zero.
-func (d *Drops) All() iter.Seq2[Reason, uint64] {
+func (d Drops) All() iter.Seq2[Reason, uint64] {
 	return func(yield func(Reason, uint64) bool) {
 		for r, n := range d {
 			if n != 0 && !yield(Reason(r), n) {
