@@ -118,7 +118,7 @@ func (c *Core) addLane(named bool) *Producer {
 	} else {
 		rp, rc = ring.NewBytes(c.cfg.ringBytes())
 	}
-	p := &Producer{core: c, ring: rp, known: make(map[*Scope]uint32), watermark: uint64(rp.Cap() / 2)}
+	p := &Producer{core: c, ring: rp, room: leastRoom, known: make(map[*Scope]uint32), watermark: uint64(rp.Cap() / 2)}
 	p.pressureAt = p.watermark
 	old := *c.lanes.Load()
 	lanes := append(old[:len(old):len(old)], &lane{producer: p, consumer: rc, named: named})

@@ -63,19 +63,6 @@ const (
 // 18, kind 2, flags 6, lengths and tags of name and status, dropped counts 18.
 const fixedRoom = 104
 
-// spanRoom is how many bytes of ring to reserve for s. It is enough for spans
-// whose attributes are strings, numbers and bools, and a guess otherwise: the
-// encoder appends, so a span that needs more moves out of the reservation, and
-// is copied into a larger one.
-func spanRoom(s *Span) int {
-	n := fixedRoom + len(s.Name) + len(s.Status.Description)
-	for i := range s.Attributes {
-		kv := &s.Attributes[i]
-		n += otlp.KeyValueRoom + len(kv.Key) + len(kv.Value.AsString())
-	}
-	return n
-}
-
 // appendSpan appends the body of s. mended says that something had to be changed
 // to make it valid; the encoded span is valid in either case.
 func appendSpan(dst []byte, s *Span) (out []byte, mended bool) {

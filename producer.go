@@ -30,6 +30,10 @@ type Producer struct {
 	ring   *ring.BytesProducer
 	closed bool // by Close: the ring may have another owner since
 
+	// room is how much ring to reserve for a span: what the largest one so far took,
+	// within reason. See offer.
+	room int
+
 	// The scope of the last span, and those before it. The map is this
 	// producer's alone, so that looking up costs no lock.
 	scope       *Scope
@@ -51,6 +55,13 @@ type counts struct {
 	mended  atomic.Uint64
 	dropped [ReasonCanceled + 1]atomic.Uint64
 }
+
+// A producer's first reservation is leastRoom, and none is more than a part in
+// mostRoom of its ring, so that the ring does not look full while much of it is free.
+const (
+	leastRoom = 512
+	mostRoom  = 16
+)
 
 // maxKnownScopes bounds the scopes that a producer remembers by address.
 const maxKnownScopes = 256
@@ -98,15 +109,17 @@ func (p *Producer) offer(s *Span, sampled bool) error {
 	if s.Scope != p.scope && !p.setScope(s.Scope) {
 		return ErrTooManyScopes
 	}
-	room := spanRoom(s)
-	space := p.ring.Reserve(room)
+	// How long the span will be is not worked out, which would be another look at
+	// each attribute (6 of 70 ns for five): what is reserved and not used costs nothing.
+	// The encoder appends, so that a span which needs more moves out of the
+	// reservation by itself.
+	space := p.ring.Reserve(p.room)
 	if space == nil {
-		return p.offerLarge(s, room)
+		return p.noRoom()
 	}
 	body, mended := appendSpan(space[:0], s)
 	if &body[0] != &space[0] {
-		// The span was larger than the guess, and append has moved out of the
-		// ring. Its length does not tell: append asks for more than it uses.
+		p.room = max(p.room, min(len(body)+len(body)/4, p.ring.Cap()/mostRoom))
 		return p.offerBody(body, mended)
 	}
 	return p.commit(len(body), mended)
@@ -123,16 +136,6 @@ func (p *Producer) commit(n int, mended bool) error {
 		p.pressure()
 	}
 	return nil
-}
-
-// offerLarge is offer's way where there is no room. What it asked for is a little
-// more than a span takes, which matters only where that can never be had.
-func (p *Producer) offerLarge(s *Span, room int) error {
-	if room > p.ring.MaxRecord() && !p.ring.Closed() {
-		body, mended := appendSpan(nil, s)
-		return p.offerBody(body, mended)
-	}
-	return p.noRoom()
 }
 
 // offerBody copies an encoded span into the ring.

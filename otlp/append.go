@@ -80,6 +80,27 @@ const KeyValueRoom = 32
 // It does not allocate when dst has [KeyValueRoom] bytes to spare and the value
 // is not an array, a map or bytes.
 func AppendRawKeyValue(dst []byte, tag byte, kv *attribute.KeyValue) ([]byte, uint64) {
+	if !viewFits {
+		return appendRawKeyValueByAPI(dst, tag, kv)
+	}
+	key := string(kv.Key)
+	v := viewOf(&kv.Value)
+	switch v.vtype {
+	case attribute.STRING:
+		return appendStringKeyValue(dst, tag, key, v.stringly)
+	case attribute.INT64:
+		return appendNumberKeyValue(dst, tag, key, 3<<3|VarintType, v.numeric, SizeVarint(v.numeric))
+	case attribute.BOOL:
+		return appendNumberKeyValue(dst, tag, key, 2<<3|VarintType, v.numeric, 1)
+	case attribute.FLOAT64:
+		return appendNumberKeyValue(dst, tag, key, 4<<3|Fixed64Type, v.numeric, 8)
+	}
+	return appendRareKeyValue(dst, tag, kv)
+}
+
+// appendRawKeyValueByAPI is AppendRawKeyValue by nothing but the API's methods, for a
+// version of it whose values look otherwise inside, and for tests to compare with.
+func appendRawKeyValueByAPI(dst []byte, tag byte, kv *attribute.KeyValue) ([]byte, uint64) {
 	key := string(kv.Key)
 	switch kv.Value.Type() {
 	case attribute.STRING:
@@ -96,11 +117,16 @@ func AppendRawKeyValue(dst []byte, tag byte, kv *attribute.KeyValue) ([]byte, ui
 	case attribute.FLOAT64:
 		return appendNumberKeyValue(dst, tag, key, 4<<3|Fixed64Type, math.Float64bits(kv.Value.AsFloat64()), 8)
 	}
-	// An array or a map: rare, and expensive already in the API, which copies
-	// the slice. The value is appended first and moved up once its length is known.
+	return appendRareKeyValue(dst, tag, kv)
+}
+
+// appendRareKeyValue appends a KeyValue whose value is an array, a map, bytes or
+// nothing: expensive already in the API, which copies slices. The value is
+// appended first and moved up once its length is known.
+func appendRareKeyValue(dst []byte, tag byte, kv *attribute.KeyValue) ([]byte, uint64) {
 	dst = append(dst, tag)
 	start := len(dst)
-	dst, or := appendString(append(dst, 1<<3|BytesType), key)
+	dst, or := appendString(append(dst, 1<<3|BytesType), string(kv.Key))
 	dst = append(dst, 2<<3|BytesType)
 	at := len(dst)
 	dst, valueOr := AppendRawAnyValue(dst, kv.Value)

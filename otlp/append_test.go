@@ -3,6 +3,7 @@ package otlp
 import (
 	"bytes"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -188,5 +189,37 @@ func TestRepair(t *testing.T) {
 	}
 	if encoded := AppendKeyValue(nil, 1, bad); !utf8.Valid(encoded[20:]) || bytes.Contains(encoded, []byte("\xff")) {
 		t.Errorf("%x", encoded)
+	}
+}
+
+// TestViewOfValues compares reading values in place with the API's methods, and shows
+// that the check of their layout can fail.
+func TestViewOfValues(t *testing.T) {
+	if !viewFits {
+		t.Error("attribute.Value has another layout: encoding is slower than it need be; see valueView")
+	}
+	for _, v := range []attribute.Value{
+		{},
+		attribute.StringValue(""), attribute.StringValue("a"), attribute.StringValue(strings.Repeat("é", 100)),
+		attribute.Int64Value(0), attribute.Int64Value(-1), attribute.Int64Value(math.MaxInt64),
+		attribute.Float64Value(0), attribute.Float64Value(math.Inf(-1)), attribute.BoolValue(true), attribute.BoolValue(false),
+		attribute.StringSliceValue([]string{"a", ""}), attribute.ByteSliceValue([]byte{1}), attribute.SliceValue(attribute.IntValue(1)),
+		attribute.MapValue(attribute.Bool("b", true)),
+	} {
+		kv := attribute.KeyValue{Key: "key", Value: v}
+		got, or := AppendRawKeyValue(nil, 0x4a, &kv)
+		want, wantOr := appendRawKeyValueByAPI(nil, 0x4a, &kv)
+		if !bytes.Equal(got, want) || or != wantOr {
+			t.Errorf("%v: % x, want % x", v, got, want)
+		}
+	}
+	type swapped struct {
+		numeric  uint64
+		vtype    attribute.Type
+		stringly string
+		slice    any
+	}
+	if fits(reflect.TypeFor[swapped](), reflect.TypeFor[valueView]()) || fits(reflect.TypeFor[int](), reflect.TypeFor[valueView]()) {
+		t.Error("another layout passes for the same")
 	}
 }

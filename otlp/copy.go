@@ -1,9 +1,15 @@
 package otlp
 
-import "unsafe"
+import (
+	"math"
+	"reflect"
+	"unsafe"
 
-// This file holds the package's only use of unsafe: a copy of a short string
-// that looks at its bytes on the way.
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// This file holds the package's only uses of unsafe: a copy of a short string
+// that looks at its bytes on the way, and a look at an attribute's value in place.
 
 // shortString is the longest string that copyShort takes. Beyond it the
 // runtime's vectorised copy wins over eight bytes at a time.
@@ -48,4 +54,50 @@ func copyShort(dst *byte, s string) (or uint64) {
 		return uint64(a | b | c)
 	}
 	return 0
+}
+
+// valueView is what an [attribute.Value] looks like inside. Its methods have value
+// receivers, and the compiler copies the 48 bytes for each call even when it inlines
+// them, twice an attribute. Looking in place takes a span of five attributes from
+// 82 to 76 ns a submit, and the 99th percentile from 113 to 92 (submit/attributes in
+// bench, 2-core x86-64).
+//
+// It is used only where viewFits has found at start that the layout is this one, field
+// by field and by trial; otherwise everything goes by the methods.
+type valueView struct {
+	vtype    attribute.Type
+	numeric  uint64
+	stringly string
+	slice    any
+}
+
+// viewOf lives as long as v does; nothing is written through it.
+func viewOf(v *attribute.Value) *valueView { return (*valueView)(unsafe.Pointer(v)) }
+
+var viewFits = fits(reflect.TypeFor[attribute.Value](), reflect.TypeFor[valueView]()) && viewReads()
+
+// fits reports whether two structs have the same fields, in kind and place.
+func fits(a, b reflect.Type) bool {
+	if a.Kind() != reflect.Struct || a.Size() != b.Size() || a.NumField() != b.NumField() {
+		return false
+	}
+	for i := range a.NumField() {
+		f, g := a.Field(i), b.Field(i)
+		if f.Offset != g.Offset || f.Type.Kind() != g.Type.Kind() || f.Name != g.Name {
+			return false
+		}
+	}
+	return true
+}
+
+// viewReads reports whether the fields mean what their names say.
+func viewReads() bool {
+	s, i, f := attribute.StringValue("s"), attribute.Int64Value(-2), attribute.Float64Value(0.5)
+	yes, no := attribute.BoolValue(true), attribute.BoolValue(false)
+	minus2 := int64(-2)
+	return *viewOf(&s) == valueView{vtype: attribute.STRING, stringly: "s"} &&
+		*viewOf(&i) == valueView{vtype: attribute.INT64, numeric: uint64(minus2)} &&
+		*viewOf(&f) == valueView{vtype: attribute.FLOAT64, numeric: math.Float64bits(0.5)} &&
+		*viewOf(&yes) == valueView{vtype: attribute.BOOL, numeric: 1} &&
+		*viewOf(&no) == valueView{vtype: attribute.BOOL}
 }
