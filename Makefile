@@ -5,7 +5,7 @@
 
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 MODULES     := . bench interop
-FUZZTIME    ?= 3s
+FUZZTIME    ?= 10s
 
 .PHONY: test check tools fmt vet staticcheck race fuzz bench-once bench soak
 

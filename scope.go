@@ -3,6 +3,8 @@ package ringtail
 import (
 	"sync"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/ringtail-otel/ringtail/otlp"
 )
 
@@ -63,18 +65,7 @@ func appendScopeHeader(dst []byte, s *Scope) []byte {
 		if s.Version != "" {
 			dst = otlp.AppendString(dst, 2, s.Version)
 		}
-		dropped := s.DroppedAttributes
-		for _, kv := range s.Attributes {
-			if kv.Key == "" {
-				dropped++
-				continue
-			}
-			dst = otlp.AppendKeyValue(dst, 3, kv)
-		}
-		if dropped != 0 {
-			dst = otlp.AppendUint(dst, 4, uint64(dropped))
-		}
-		dst = otlp.InsertLength(dst, at)
+		dst = otlp.InsertLength(appendValidAttributes(dst, 3, s.Attributes, 4, s.DroppedAttributes), at)
 	}
 	if s.SchemaURL != "" {
 		dst = otlp.AppendString(dst, 3, s.SchemaURL)
@@ -89,20 +80,25 @@ func appendResourceHeader(dst []byte, r *Resource) []byte {
 	}
 	dst = append(dst, 1<<3|otlp.BytesType)
 	at := len(dst)
-	dropped := r.DroppedAttributes
-	for _, kv := range r.Attributes {
+	dst = otlp.InsertLength(appendValidAttributes(dst, 1, r.Attributes, 2, r.DroppedAttributes), at)
+	if r.SchemaURL != "" {
+		dst = otlp.AppendString(dst, 3, r.SchemaURL)
+	}
+	return dst
+}
+
+// appendValidAttributes appends the attributes that have a key, with their strings
+// mended, and counts the others as dropped.
+func appendValidAttributes(dst []byte, field int, kvs []attribute.KeyValue, droppedField int, dropped uint32) []byte {
+	for _, kv := range kvs {
 		if kv.Key == "" {
 			dropped++
 			continue
 		}
-		dst = otlp.AppendKeyValue(dst, 1, kv)
+		dst = otlp.AppendKeyValue(dst, field, kv)
 	}
 	if dropped != 0 {
-		dst = otlp.AppendUint(dst, 2, uint64(dropped))
-	}
-	dst = otlp.InsertLength(dst, at)
-	if r.SchemaURL != "" {
-		dst = otlp.AppendString(dst, 3, r.SchemaURL)
+		dst = otlp.AppendUint(dst, droppedField, uint64(dropped))
 	}
 	return dst
 }

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/ringtail-otel/ringtail/internal/throttle"
 )
 
 // sender is a collector's outgoing half: closed batches wait here, in order, for
@@ -18,7 +20,7 @@ type sender struct {
 	exporter   Exporter
 	newBuilder func() *Builder
 	settled    func() // called without the lock when an export has ended
-	report     *reporter
+	trouble    throttle.Log
 
 	// spare holds builders that have been used. A pool and not a list, so that what
 	// a burst needed is kept while it lasts, and the garbage collector has it back later.
@@ -46,7 +48,6 @@ type sender struct {
 func newSender(cfg *config, exporter Exporter, newBuilder func() *Builder, settled func()) *sender {
 	s := &sender{
 		cfg: cfg, exporter: exporter, newBuilder: newBuilder, settled: settled,
-		report:      &reporter{logger: cfg.logger, every: 10 * time.Second},
 		outstanding: make(map[uint64]*Builder),
 		progress:    make(chan struct{}),
 		pace:        newPacer(cfg),
@@ -174,7 +175,7 @@ func (s *sender) settle(b *Builder, spans int, lost Drops, err error, took time.
 	b.Reset()
 	s.spare.Put(b)
 	if err != nil {
-		s.report.warn("cannot export spans", slog.Int("spans", spans), slog.Any("error", err))
+		s.trouble.Warn(s.cfg.logger, "cannot export spans", slog.Int("spans", spans), slog.Any("error", err))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ringtail-otel/ringtail"
+	"github.com/ringtail-otel/ringtail/internal/throttle"
 )
 
 // branch is one exporter of a fan-out, with all that makes it independent of the
@@ -18,8 +19,8 @@ import (
 // work and end without it.
 type branch struct {
 	cfg    Branch
-	full   throttle // of the log
-	failed throttle
+	full   throttle.Log // of the log
+	failed throttle.Log
 
 	ctx    context.Context // of all exports; ends when they are given up
 	cancel context.CancelFunc
@@ -76,7 +77,7 @@ func (b *branch) offer(batch *ringtail.Batch) bool {
 }
 
 func (b *branch) reportFull(batch *ringtail.Batch) {
-	b.full.warn(b.cfg.Logger, "queue is full, spans are dropped", slog.String("branch", b.cfg.Name),
+	b.full.Warn(b.cfg.Logger, "queue is full, spans are dropped", slog.String("branch", b.cfg.Name),
 		slog.Int("spans", batch.Len()), slog.Int("queue_bytes", b.cfg.QueueBytes))
 }
 
@@ -127,7 +128,7 @@ func (b *branch) settle(d *delivery, err error) {
 	}
 	b.mu.Unlock()
 	if err != nil {
-		b.failed.warn(b.cfg.Logger, "cannot export spans", slog.String("branch", b.cfg.Name),
+		b.failed.Warn(b.cfg.Logger, "cannot export spans", slog.String("branch", b.cfg.Name),
 			slog.Int("spans", d.batch.Len()), slog.Any("error", err))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringtail-otel/ringtail"
+	"github.com/ringtail-otel/ringtail/internal/throttle"
 	"github.com/ringtail-otel/ringtail/otlp"
 )
 
@@ -90,7 +91,7 @@ type FileExporter struct {
 	frames  *framer
 	buffers sync.Pool // of *fileBuffers
 	closing *closing
-	rotates throttle // of the log
+	rotates throttle.Log // of the log
 	open    openFunc
 
 	turn   turn     // guards what follows

@@ -37,7 +37,7 @@ func (e *FileExporter) rotate() error {
 	}
 	if err != nil {
 		e.notBefore = now.Add(rotateAgain)
-		e.rotates.warn(e.cfg.Logger, "cannot rotate, goes on with the same file", slog.String("file", e.path), slog.Any("error", err))
+		e.rotates.Warn(e.cfg.Logger, "cannot rotate, goes on with the same file", slog.String("file", e.path), slog.Any("error", err))
 	}
 	if err := e.openFile(); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (e *FileExporter) removeBackups() {
 		}
 	}
 	if err != nil {
-		e.rotates.warn(e.cfg.Logger, "cannot remove old files", slog.String("file", e.path), slog.Any("error", err))
+		e.rotates.Warn(e.cfg.Logger, "cannot remove old files", slog.String("file", e.path), slog.Any("error", err))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringtail-otel/ringtail"
 	"github.com/ringtail-otel/ringtail/export"
+	"github.com/ringtail-otel/ringtail/internal/throttle"
 )
 
 // errShutdown is what ends pauses, and exports that come late.
@@ -42,7 +43,7 @@ type Answer struct {
 type Client struct {
 	cfg       Config
 	transport Transport
-	warner    warner
+	trouble   throttle.Log
 
 	open       context.Context // ends at Shutdown: no pause begins any more
 	beginClose context.CancelFunc
@@ -57,7 +58,7 @@ type Client struct {
 
 // NewClient returns a client with a valid configuration.
 func NewClient(cfg Config, t Transport) *Client {
-	c := &Client{cfg: cfg, transport: t, warner: warner{logger: cfg.Logger}, closeOnce: sync.OnceValue(t.Close)}
+	c := &Client{cfg: cfg, transport: t, closeOnce: sync.OnceValue(t.Close)}
 	c.open, c.beginClose = context.WithCancel(context.Background())
 	c.alive, c.abort = context.WithCancel(context.Background())
 	return c
@@ -158,13 +159,13 @@ func (c *Client) exportPart(ctx, pauses context.Context, b *ringtail.Batch) erro
 // (OTLP specification, "Partial Success".)
 func (c *Client) judge(a Answer, spans int) error {
 	if a.Err != nil {
-		c.warner.warn("spans were taken with an answer that cannot be read", slog.Any("error", a.Err))
+		c.trouble.Warn(c.cfg.Logger, "spans were taken with an answer that cannot be read", slog.Any("error", a.Err))
 		return nil
 	}
 	rejected := int(min(max(a.Rejected, 0), int64(spans)))
 	if rejected == 0 {
 		if a.Message != "" {
-			c.warner.warn("the receiver warns", slog.String("message", a.Message))
+			c.trouble.Warn(c.cfg.Logger, "the receiver warns", slog.String("message", a.Message))
 		}
 		return nil
 	}
