@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -58,7 +59,7 @@ func TestExporterAnswers(t *testing.T) {
 		{"joined", errors.Join(part(3, ReasonRejected), errors.New("and"), part(4, ReasonTimeout)), map[Reason]uint64{ReasonRejected: 3, ReasonTimeout: 4}},
 		{"negative", part(-5, ReasonRejected), nil},
 		{"too many", part(1000, ReasonRejected), map[Reason]uint64{ReasonRejected: 10}},
-		{"too many together", errors.Join(part(8, ReasonRejected), part(1<<62, ReasonTimeout), part(1<<62, ReasonTimeout)), map[Reason]uint64{ReasonRejected: 8, ReasonTimeout: 2}},
+		{"too many together", errors.Join(part(8, ReasonRejected), part(math.MaxInt/2, ReasonTimeout), part(math.MaxInt/2, ReasonTimeout)), map[Reason]uint64{ReasonRejected: 8, ReasonTimeout: 2}},
 		{"no such reason", part(2, 200), map[Reason]uint64{ReasonExport: 2}},
 		{"no reason", &ExportError{Spans: 2}, map[Reason]uint64{ReasonExport: 2}},
 		{"nil ExportError", (*ExportError)(nil), map[Reason]uint64{ReasonExport: 10}},
