@@ -22,9 +22,10 @@ type Builder struct {
 	maxBytes int
 
 	runs   []scopeRun
-	last   int    // the run that the last span went to
-	raw    []byte // whole requests, joined
-	joined []byte // the request, where it had to be put together from several parts
+	last   int     // the run that the last span went to
+	runOfs []int32 // by scope: the number of its run, plus one
+	raw    []byte  // whole requests, joined
+	joined []byte  // the request, where it had to be put together from several parts
 	spans  int
 	bytes  int
 	opened time.Time // set by the collector: when the first span came
@@ -60,15 +61,18 @@ func (b *Builder) appendSpan(scope uint32, body []byte) {
 }
 
 func (b *Builder) runOf(scope uint32) int {
-	i := slices.IndexFunc(b.runs, func(r scopeRun) bool { return r.scope == scope })
-	if i >= 0 {
-		return i
+	if n := int(scope) + 1; n > len(b.runOfs) {
+		b.runOfs = append(b.runOfs, make([]int32, n-len(b.runOfs))...)
+	}
+	if i := b.runOfs[scope]; i > 0 {
+		return int(i) - 1
 	}
 	header := len(b.scopes.header(scope))
 	// Each of the two frames takes a tag and a length of at most five bytes.
 	front := len(b.resource) + header + 12
 	b.bytes += front
-	i = len(b.runs)
+	i := len(b.runs)
+	b.runOfs[scope] = int32(i) + 1
 	if i < cap(b.runs) {
 		b.runs = b.runs[:i+1] // with the buffer of an earlier batch
 	} else {
@@ -142,6 +146,9 @@ func (b *Builder) closeRun(r *scopeRun) []byte {
 // Reset empties the builder for the next batch and keeps its memory, unless a
 // batch has swollen it to more than twice the limit.
 func (b *Builder) Reset() {
+	for i := range b.runs {
+		b.runOfs[b.runs[i].scope] = 0
+	}
 	if b.memory() > 2*b.maxBytes+1<<16 {
 		b.runs, b.raw, b.joined = nil, nil, nil
 	}

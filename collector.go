@@ -17,9 +17,11 @@
 //	defer collector.Shutdown(ctx)
 //	err = collector.TrySubmit(&ringtail.Span{TraceID: …, SpanID: …, Name: "GET /users"})
 //
-// What reads as a span's journey: span.go, producer.go (or shared.go) and
-// encode.go on the submitter's goroutine; core.go, the synchronous half, and
-// builder.go; collector.go, the running half, and sender.go.
+// The files, in the order of a span's journey: span.go; producer.go (shared.go for any
+// goroutine, room.go while there is none) and encode.go, on the submitter's
+// goroutine; core.go, the synchronous half, and builder.go; collector.go and pause.go,
+// the running half; sender.go, batch.go and exporter.go. Requests that are encoded
+// already come in by intake.go.
 package ringtail
 
 import (

@@ -282,3 +282,33 @@ func TestSubmitWaits(t *testing.T) {
 		}
 	}
 }
+
+// submitting is a sampler that submits a span of its own, once.
+type submitting struct {
+	core *Core
+	done bool
+}
+
+func (s *submitting) Sample(*Span) bool {
+	if !s.done {
+		s.done = true
+		s.core.TrySubmit(numbered(2))
+	}
+	return true
+}
+
+// TestSamplerThatSubmits: no lock is held while the user's sampler runs, the one of the
+// overflow least of all.
+func TestSamplerThatSubmits(t *testing.T) {
+	s := new(submitting)
+	core, _ := newTestCore(t, 0, WithSampler(s))
+	s.core = core
+	core.shared.max = 0 // everything goes through the overflow
+	if err := core.TrySubmit(numbered(1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := consume(t, core, 10); len(got) != 2 {
+		t.Errorf("consumed %v, want two spans", got)
+	}
+	balance(t, core.Stats())
+}

@@ -73,7 +73,8 @@ func WithQueueBytes(n int) Option { return func(c *config) { c.queueBytes = n } 
 // WithConcurrentExports sets how many exports may be under way at once. Default 4.
 func WithConcurrentExports(n int) Option { return func(c *config) { c.exports = n } }
 
-// WithExportTimeout bounds a single export, with all its retries. Default 30 s.
+// WithExportTimeout bounds a single export, with all its retries. Default 90 s: longer
+// than the OTLP exporters try by themselves, so that it is they who give up.
 func WithExportTimeout(d time.Duration) Option { return func(c *config) { c.exportTimeout = d } }
 
 // WithAdaptiveBatching lets the size of batches and the number of concurrent
@@ -115,7 +116,7 @@ func newConfig(opts []Option) (config, error) {
 	c := config{
 		ringBits: 13, maxProducers: 64, interval: 100 * time.Millisecond, maxPoll: 4096,
 		batchSpans: 4096, batchBytes: 1 << 20, batchAge: 200 * time.Millisecond,
-		queueBytes: 64 << 20, exports: 4, exportTimeout: 30 * time.Second,
+		queueBytes: 64 << 20, exports: 4, exportTimeout: 90 * time.Second,
 	}
 	for i, o := range opts {
 		if o == nil {

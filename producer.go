@@ -99,7 +99,7 @@ func (p *Producer) offer(s *Span, sampled bool) error {
 	if p.closed {
 		return ErrClosed
 	}
-	if s == nil || s.TraceID == (trace.TraceID{}) || s.SpanID == (trace.SpanID{}) {
+	if !valid(s) {
 		return ErrInvalidSpan
 	}
 	if p.core.sampler != nil && !sampled && !p.core.sampler.Sample(s) {
@@ -123,6 +123,11 @@ func (p *Producer) offer(s *Span, sampled bool) error {
 		return p.offerBody(body, mended)
 	}
 	return p.commit(len(body), mended)
+}
+
+// valid reports whether there is a span, and it has its ids.
+func valid(s *Span) bool {
+	return s != nil && s.TraceID != (trace.TraceID{}) && s.SpanID != (trace.SpanID{})
 }
 
 func (p *Producer) commit(n int, mended bool) error {

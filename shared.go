@@ -141,6 +141,14 @@ func (sh *shared) newProducer() *Producer {
 }
 
 func (sh *shared) offerOverflow(s *Span, sampled bool) (*Producer, error) {
+	// The sampler is the user's, and may submit spans of its own: not under the lock.
+	if c := sh.core; c.sampler != nil && !sampled && valid(s) {
+		if !c.sampler.Sample(s) {
+			c.late.dropped[ReasonSampled].Add(1)
+			return nil, nil
+		}
+		sampled = true
+	}
 	sh.overflow.Lock()
 	defer sh.overflow.Unlock()
 	if sh.overflow.producer == nil {

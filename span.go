@@ -17,8 +17,8 @@ import (
 // What cannot be sent as it is, is mended and counted ([Stats].Mended), since
 // one bad field must not cost the span, nor the batch it travels in:
 //   - bytes that are not UTF-8 in a string become U+FFFD;
-//   - an End before Start becomes Start;
 //   - a time before 1970 or after 2262 becomes 0, which OTLP reads as unknown;
+//   - an End that is set and lies before Start, also by becoming 0, becomes Start;
 //   - an attribute without a key is left out and counted in DroppedAttributes.
 type Span struct {
 	TraceID  trace.TraceID
@@ -33,6 +33,8 @@ type Span struct {
 	Kind       trace.SpanKind
 	Start, End time.Time
 
+	// Attributes, and those of events and links, are sent as they are. OTLP wants
+	// each key once: whoever makes the span sees to that.
 	Attributes []attribute.KeyValue
 	Events     []Event
 	Links      []Link

@@ -181,7 +181,7 @@ func (r *RowResult) ratio(c *ContenderResult) string {
 	if r.More {
 		better, worse = worse, better
 	}
-	if r.Alone || !ok1 || !ok2 || better <= 0 || worse <= 0 {
+	if r.Alone || c.Ours || !ok1 || !ok2 || better <= 0 || worse <= 0 {
 		return ""
 	}
 	times := worse / better
