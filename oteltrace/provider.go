@@ -1,0 +1,159 @@
+// Package oteltrace is a [trace.TracerProvider] over a [ringtail.Collector]: code
+// that is instrumented with the OpenTelemetry API gets the collector's fast path
+// without a change.
+//
+//	collector, err := ringtail.New(exporter)
+//	if err != nil { … }
+//	provider := oteltrace.NewTracerProvider(collector)
+//	defer provider.Shutdown(ctx)
+//	otel.SetTracerProvider(provider)
+//
+// Options, samplers and limits carry the names and meanings that they have in the
+// official SDK, go.opentelemetry.io/otel/sdk/trace, and obey the same environment
+// variables.
+//
+// # What a span costs
+//
+// A live span is one allocation: the [trace.Span], the context that carries it, and
+// its [trace.SpanContext] in one. What it gathers until End is kept in a pooled
+// record, which users can not get hold of; End encodes that into the collector's
+// ring and gives it back. Spans share no lock. docs/design/tracer.md has the figures.
+package oteltrace
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/embedded"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/ringtail-otel/ringtail"
+)
+
+// DefaultTracerName is the name of tracers that are asked for without one.
+const DefaultTracerName = "github.com/ringtail-otel/ringtail/oteltrace"
+
+// maxTracers bounds the tracers that a provider remembers. Programs have tens; one
+// that makes up a scope per request still gets tracers, but new ones each time.
+const maxTracers = 1 << 14
+
+// TracerProvider makes tracers whose spans go to a collector. (Specification:
+// Trace SDK, "Tracer Provider".)
+//
+// All methods may be called from any goroutine.
+type TracerProvider struct {
+	embedded.TracerProvider
+
+	collector *ringtail.Collector // nil: spans go nowhere
+	sampler   Sampler
+	decider   decider // the sampler, if it is one; spares it the parameters
+	ids       IDGenerator
+	randomIDs bool // root spans get the W3C random flag
+	limits    SpanLimits
+	noPanics  bool // WithoutPanicRecording
+
+	mu      sync.RWMutex
+	tracers map[tracerKey]*tracer
+	stopped atomic.Bool
+}
+
+var _ trace.TracerProvider = (*TracerProvider)(nil)
+
+type tracerKey struct {
+	name, version, schemaURL string
+	attributes               attribute.Set
+}
+
+// NewTracerProvider returns a provider that submits every sampled span to c when
+// it ends. c may be nil: then spans live as ever, and go nowhere, as with an official
+// provider without processors.
+//
+// The provider takes over the collector: its Shutdown shuts the collector down.
+// Without options, the sampler and the limits are those of the environment, or
+// ParentBased(AlwaysSample()) and 128 of everything. The resource is the
+// collector's; see [ringtail.WithResource].
+func NewTracerProvider(c *ringtail.Collector, opts ...Option) *TracerProvider {
+	cfg := newConfig(opts)
+	p := &TracerProvider{
+		collector: c,
+		sampler:   cfg.sampler,
+		ids:       cfg.ids,
+		randomIDs: randomIDs(cfg.ids),
+		limits:    cfg.limits,
+		noPanics:  cfg.noPanics,
+		tracers:   make(map[tracerKey]*tracer),
+	}
+	p.decider, _ = cfg.sampler.(decider)
+	return p
+}
+
+// Tracer returns the tracer of an instrumentation scope: the same one for the same
+// name, version, schema URL and attributes. An empty name becomes
+// [DefaultTracerName]. After Shutdown it returns tracers that do nothing; tracers
+// given out before keep working, and the collector counts their spans as
+// [ringtail.ReasonClosed]. (Trace API, "Get a Tracer".)
+func (p *TracerProvider) Tracer(name string, opts ...trace.TracerOption) trace.Tracer {
+	if p.stopped.Load() {
+		return noop.NewTracerProvider().Tracer(name, opts...)
+	}
+	if name == "" {
+		name = DefaultTracerName
+	}
+	key := tracerKey{name: name}
+	if len(opts) > 0 {
+		cfg := trace.NewTracerConfig(opts...)
+		key.version, key.schemaURL = cfg.InstrumentationVersion(), cfg.SchemaURL()
+		key.attributes = cfg.InstrumentationAttributes()
+	}
+	p.mu.RLock()
+	t := p.tracers[key]
+	p.mu.RUnlock()
+	if t != nil {
+		return t
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t = p.tracers[key]; t != nil {
+		return t
+	}
+	t = &tracer{origin: origin{provider: p, scope: p.newScope(key)}}
+	if len(p.tracers) < maxTracers {
+		p.tracers[key] = t
+	}
+	return t
+}
+
+func (p *TracerProvider) newScope(key tracerKey) *ringtail.Scope {
+	s := &ringtail.Scope{Name: key.name, Version: key.version, SchemaURL: key.schemaURL}
+	if key.attributes.Len() > 0 {
+		s.Attributes = slices.Clone(key.attributes.ToSlice())
+		for i := range s.Attributes {
+			s.Attributes[i].Value = limitDepth(s.Attributes[i].Value, p.limits.AttributeValueDepthLimit)
+		}
+	}
+	return s
+}
+
+// ForceFlush returns when every span that ended before has been exported, or
+// dropped and counted, or when ctx ends; see [ringtail.Collector.Flush].
+func (p *TracerProvider) ForceFlush(ctx context.Context) error {
+	if p.collector == nil {
+		return nil
+	}
+	return p.collector.Flush(ctx)
+}
+
+// Shutdown exports what has ended, shuts the collector and its exporter down, and
+// returns within ctx. Its error says how many spans were not delivered. Later
+// calls return the same; see [ringtail.Collector.Shutdown].
+func (p *TracerProvider) Shutdown(ctx context.Context) error {
+	p.stopped.Store(true)
+	if p.collector == nil {
+		return nil
+	}
+	return p.collector.Shutdown(ctx)
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package oteltrace
+
+const raceEnabled = false
