@@ -46,7 +46,7 @@ type delivery struct {
 func newBranch(cfg Branch) *branch {
 	cfg.QueueBytes = cmp.Or(cfg.QueueBytes, 64<<20)
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 1)
-	cfg.Timeout = cmp.Or(cfg.Timeout, 30*time.Second)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 90*time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -84,10 +84,27 @@ func (b *branch) reportFull(batch *ringtail.Batch) {
 // run exports queued batches until there are none.
 func (b *branch) run() {
 	for d := b.next(); d != nil; d = b.next() {
-		err := b.export(d.batch)
-		b.settle(d, err)
+		b.deliver(d)
 	}
 }
+
+// deliver exports a batch and settles it, even if the exporter ends the goroutine
+// (runtime.Goexit, as a test's FailNow does): then another one takes its place.
+func (b *branch) deliver(d *delivery) {
+	var losses ringtail.Drops
+	err, returned := errGoexit, false
+	defer func() {
+		if !returned {
+			losses[ringtail.ReasonPanic] = uint64(d.batch.Len())
+			b.wg.Go(b.run)
+		}
+		b.settle(d, losses, err)
+	}()
+	losses, err = b.export(d.batch)
+	returned = true
+}
+
+var errGoexit = errors.New("exporter ended its goroutine")
 
 func (b *branch) next() *delivery {
 	b.mu.Lock()
@@ -102,28 +119,30 @@ func (b *branch) next() *delivery {
 	return d
 }
 
-// export calls the exporter within the time allowed, and turns a panic into an error.
-func (b *branch) export(batch *ringtail.Batch) (err error) {
+// export calls the exporter within the time allowed, and asks its error what was
+// lost. It turns a panic of either into an error.
+func (b *branch) export(batch *ringtail.Batch) (losses ringtail.Drops, err error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.Timeout)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			err = lost(batch, ringtail.ReasonPanic, fmt.Errorf("exporter panicked: %v\n%s", p, debug.Stack()))
+			losses = ringtail.Losses(err, batch.Len())
 		}
 	}()
-	return b.cfg.Exporter.Export(ctx, batch)
+	err = b.cfg.Exporter.Export(ctx, batch)
+	return ringtail.Losses(err, batch.Len()), err
 }
 
 // settle enters an export's end into the ledger, unless it was given up before.
-func (b *branch) settle(d *delivery, err error) {
+func (b *branch) settle(d *delivery, losses ringtail.Drops, err error) {
 	b.mu.Lock()
 	b.bytes -= len(d.batch.Bytes())
 	if _, open := b.outstanding[d]; open {
-		drops := ringtail.Losses(err, d.batch.Len())
-		for r, n := range drops.All() {
+		for r, n := range losses.All() {
 			b.dropped[r] += n
 		}
-		b.exported += uint64(d.batch.Len()) - drops.Total()
+		b.exported += uint64(d.batch.Len()) - losses.Total()
 		b.close(d)
 	}
 	b.mu.Unlock()
@@ -219,17 +238,19 @@ func (b *branch) stats() BranchStats {
 	return s
 }
 
-// within calls f, whose panic becomes an error, and leaves it alone when ctx ends
-// first. f is called even if ctx has ended.
+// within calls f, and leaves it alone when ctx ends first. Its panic, and its end of
+// the goroutine, become an error. f is called even if ctx has ended.
 func within(ctx context.Context, f func() error) error {
 	answer := make(chan error, 1)
 	go func() {
+		err := errGoexit
 		defer func() {
 			if p := recover(); p != nil {
-				answer <- fmt.Errorf("exporter panicked: %v\n%s", p, debug.Stack())
+				err = fmt.Errorf("exporter panicked: %v\n%s", p, debug.Stack())
 			}
+			answer <- err
 		}()
-		answer <- f()
+		err = f()
 	}()
 	select {
 	case err := <-answer:

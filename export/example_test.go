@@ -93,6 +93,26 @@ func ExampleFanout() {
 	// archive: 10 received = 10 exported + 0 dropped + 0 in flight
 }
 
+// A limit that holds spans back and drops none: 20 000 spans/s × 90 s is far more than
+// one export of 1 000 spans.
+func ExampleRateLimit() {
+	backend := new(ringtailtest.Recorder)
+	collector, err := ringtail.New(export.RateLimit(backend, 20_000, 1_000),
+		ringtail.WithConcurrentExports(1),
+		ringtail.WithBatchSpans(1_000),
+		ringtail.WithExportTimeout(90*time.Second))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, s := range ringtailtest.Spans(1, 3_000) {
+		_ = collector.Submit(context.Background(), s)
+	}
+	_ = collector.Shutdown(context.Background())
+	fmt.Println(collector.Stats())
+	// Output: 3000 submitted = 3000 exported + 0 dropped + 0 in flight
+}
+
 // A backend that fails: the breaker sees every attempt, and after two of them
 // spares it the others.
 func ExampleBreaker() {

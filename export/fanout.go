@@ -25,7 +25,7 @@ type Branch struct {
 	// Concurrency is how many exports may be under way at one time. Above 1, batches
 	// may pass one another. 0 means 1.
 	Concurrency int
-	// Timeout bounds a single export, with all its retries. 0 means 30 s.
+	// Timeout bounds a single export, with all its retries. 0 means 90 s.
 	Timeout time.Duration
 	// Logger is told of failed exports and of batches dropped because the queue is
 	// full, each at most every ten seconds, with the number of those left out. nil
@@ -61,13 +61,16 @@ type FanoutExporter struct {
 
 // Fanout sends every batch to several exporters, which do not notice each other:
 // each has a queue, goroutines and a ledger of its own. One that fails, is slow,
-// hangs or panics loses its own spans, counted by reason, and no others'.
+// hangs, panics or ends its goroutine loses its own spans, counted by reason, and no
+// others'.
 //
 // Export copies the batch once, for all branches, and returns as soon as it is in
 // their queues. A branch whose queue is full drops it for [ringtail.ReasonFull]. So
 // a collector's Exported means "handed to the fan-out", and what became of the
 // spans is in [FanoutExporter.Stats]. Only when no branch has taken the batch is
-// Export's answer an error, and the spans lost for the collector too.
+// Export's answer an error, and the spans lost for the collector too: for
+// [ringtail.ReasonUnavailable], since ReasonFull, in a collector's ledger, is a
+// submit that was refused.
 //
 // Flush waits until every branch has exported what it was given before, or counted it
 // as dropped, and flushes the branch's exporter. Shutdown drains every branch,
@@ -124,7 +127,7 @@ func (f *FanoutExporter) Export(_ context.Context, b *ringtail.Batch) error {
 		br.reportFull(shared)
 	}
 	if len(full) == len(f.branches) {
-		return lost(b, ringtail.ReasonFull, errors.New("the queue of every branch is full"))
+		return lost(b, ringtail.ReasonUnavailable, errors.New("the queue of every branch is full"))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -169,6 +170,97 @@ func TestFanoutTimeout(t *testing.T) {
 	})
 }
 
+func TestFanoutTimeoutByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r ringtailtest.Recorder
+		r.Block()
+		f := fanout(t, export.Branch{Name: "a", Exporter: &r})
+		f.Export(t.Context(), batch(t, 3))
+		time.Sleep(90*time.Second - ms)
+		if s := balanced(t, f)["a"]; s.InFlight != 3 {
+			t.Errorf("too early: %+v", s)
+		}
+		time.Sleep(ms)
+		synctest.Wait()
+		if s := balanced(t, f)["a"]; s.Dropped.Of(ringtail.ReasonTimeout) != 3 {
+			t.Errorf("%+v", s)
+		}
+		f.Shutdown(t.Context())
+	})
+}
+
+// vicious is an error that panics when it is asked what it wraps.
+type vicious struct{}
+
+func (vicious) Error() string { return "vicious" }
+func (vicious) Unwrap() error { panic("boom") }
+
+// An exporter that ends its goroutine, or whose error panics, loses its batch and
+// not its branch.
+func TestFanoutOutlivesRudeExporters(t *testing.T) {
+	for name, rude := range map[string]func() error{
+		"error that panics": func() error { return vicious{} },
+		"end of goroutine":  func() error { runtime.Goexit(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var good, bad ringtailtest.Recorder
+				n := 0 // exports of bad, one at a time
+				bad.Behave(func(context.Context, *ringtail.Batch) error {
+					if n++; n <= 2 {
+						return rude()
+					}
+					return nil
+				})
+				f := fanout(t, export.Branch{Name: "bad", Exporter: &bad}, export.Branch{Name: "good", Exporter: &good})
+				for range 4 {
+					if err := f.Export(t.Context(), batch(t, 5)); err != nil {
+						t.Error(err)
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if err := f.Flush(ctx); err != nil {
+					t.Errorf("Flush: %v", err)
+				}
+				if s := balanced(t, f)["bad"]; s.Exported != 10 || s.Dropped.Of(ringtail.ReasonPanic) != 10 || s.QueuedBytes != 0 {
+					t.Errorf("bad: %+v", s)
+				}
+				if s := balanced(t, f)["good"]; s.Exported != 20 {
+					t.Errorf("good: %+v", s)
+				}
+				if err := f.Shutdown(ctx); err != nil {
+					t.Errorf("Shutdown: %v", err)
+				}
+				if s := balanced(t, f)["bad"]; s.Exporting != 0 {
+					t.Errorf("after Shutdown: %+v", s)
+				}
+			})
+		})
+	}
+}
+
+// leaver is an exporter that ends the goroutines of its Flush and Shutdown.
+type leaver struct{ ringtailtest.Recorder }
+
+func (*leaver) Flush(context.Context) error    { runtime.Goexit(); return nil }
+func (*leaver) Shutdown(context.Context) error { runtime.Goexit(); return nil }
+
+func TestFanoutDoesNotWaitForGoroutinesThatHaveEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fanout(t, export.Branch{Exporter: new(leaver)})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		const want = "branch 1: exporter ended its goroutine"
+		if err := f.Flush(ctx); fmt.Sprint(err) != want {
+			t.Errorf("Flush: %v", err)
+		}
+		if err := f.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "ended its goroutine") {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+}
+
 func TestFanoutTellsTheCallerWhenNobodyHasTaken(t *testing.T) {
 	var r ringtailtest.Recorder
 	release := r.Stall()
@@ -177,7 +269,7 @@ func TestFanoutTellsTheCallerWhenNobodyHasTaken(t *testing.T) {
 	if err := f.Export(t.Context(), b); err != nil {
 		t.Errorf("a batch larger than the queue, of an idle branch: %v", err)
 	}
-	loses(t, f.Export(t.Context(), b), b, ringtail.ReasonFull)
+	loses(t, f.Export(t.Context(), b), b, ringtail.ReasonUnavailable)
 	release()
 	if err := f.Shutdown(t.Context()); err != nil || r.Counts().Spans != 10 {
 		t.Errorf("Shutdown: %v; %d spans, want 10", err, r.Counts().Spans)

@@ -177,10 +177,12 @@ func (e *FileExporter) openFile() error {
 		return err
 	}
 	e.file, e.size, e.torn = f, size, 0
-	e.period = e.periodOf(time.Now())
-	if size > 0 {
+	switch {
+	case size == 0:
+		e.period = e.periodOf(time.Now())
+	case e.period.IsZero():
 		e.period = e.periodOf(info.ModTime())
-	}
+	} // else it was not set aside, and is as old as before, though written to since
 	return nil
 }
 

@@ -25,6 +25,7 @@ type faultyFile struct {
 	err         error // nil: no fault
 	truncateErr error
 	syncErr     error
+	closeErr    error // of a file that is closed all the same
 	syncs       int
 }
 
@@ -52,6 +53,8 @@ func (f *faultyFile) Sync() error {
 	}
 	return f.File.Sync()
 }
+
+func (f *faultyFile) Close() error { return errors.Join(f.File.Close(), f.closeErr) }
 
 // openFaulty opens an exporter, and returns its file to be made to fail.
 func openFaulty(t *testing.T, path string, cfg FileConfig) (*FileExporter, *faultyFile) {

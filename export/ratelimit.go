@@ -31,6 +31,14 @@ type RateLimiter struct {
 // for [ringtail.ReasonUnavailable], next has not seen it, and it has taken nothing
 // from the others' share.
 //
+// Under a collector that context ends after [ringtail.WithExportTimeout], and the wait
+// counts against it. When spans come faster than the limit, every export waits behind
+// all others, so spansPerSecond times the timeout should exceed
+// [ringtail.WithConcurrentExports] times [ringtail.WithBatchSpans], with time to
+// spare for the export itself; otherwise spans are dropped as unavailable, where
+// they should have been held back. More than one concurrent export only makes the
+// wait longer, unless next is slower than the limit.
+//
 // Shutdown ends the waiting at once, those batches are lost for
 // [ringtail.ReasonShutdown], and shuts next down. Flush passes the call on, and does not
 // wait for exports that wait.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,4 +118,43 @@ func TestRateLimitWithoutLimit(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a timeout must be for a limit, as RateLimit's documentation has it: less of it
+// drops spans, more of it none.
+func TestRateLimitAndTimeout(t *testing.T) {
+	const exports, spans, limit = 4, 50, 100
+	for _, c := range []struct {
+		timeout time.Duration
+		drops   bool
+	}{
+		{exports * spans * time.Second / limit * 9 / 10, true},
+		{exports * spans * time.Second / limit * 11 / 10, false},
+	} {
+		t.Run(c.timeout.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				next := new(ringtailtest.Recorder)
+				l := export.RateLimit(next, limit, spans)
+				b := batch(t, spans)
+				var dropped atomic.Int64
+				var wg sync.WaitGroup
+				for range exports {
+					wg.Go(func() {
+						for range 20 {
+							ctx, cancel := context.WithTimeout(t.Context(), c.timeout)
+							if err := l.Export(ctx, b); err != nil {
+								loses(t, err, b, ringtail.ReasonUnavailable)
+								dropped.Add(spans)
+							}
+							cancel()
+						}
+					})
+				}
+				wg.Wait()
+				if n := dropped.Load(); n > 0 != c.drops {
+					t.Errorf("%d spans dropped, %d exported", n, next.Counts().Spans)
+				}
+			})
+		})
+	}
 }

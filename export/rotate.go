@@ -42,7 +42,6 @@ func (e *FileExporter) rotate() error {
 	if err := e.openFile(); err != nil {
 		return err
 	}
-	e.period = e.periodOf(now)
 	e.removeBackups()
 	return nil
 }

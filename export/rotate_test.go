@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,5 +128,39 @@ func TestFileRotationInTheWay(t *testing.T) {
 			t.Error(log.String())
 		}
 		holds(t, NoCompression, []string{path}, a, a) // the failed rotation has not been repeated at once
+	})
+}
+
+// A rotation by time that fails is tried again after a minute, however often it has
+// failed, and not only when the next period begins.
+func TestFileRotationByTimeIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // begins at midnight
+		dir := t.TempDir()
+		path := filepath.Join(dir, "spans")
+		a := testBatch(t, 1, 2)
+		e, disk := openFaulty(t, path, FileConfig{RotateEvery: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+		mustExport(t, e, a)
+		time.Sleep(time.Hour)
+		disk.closeErr = syscall.EIO
+		for range 2 { // 01:00 and 01:01
+			mustExport(t, e, a)
+			if err := os.Chtimes(path, time.Time{}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		mustExport(t, e, a) // 01:02
+		disk.closeErr = nil
+		time.Sleep(30 * time.Second)
+		mustExport(t, e, a)
+		holds(t, NoCompression, []string{path}, a, a, a, a, a)
+		time.Sleep(30 * time.Second)
+		mustExport(t, e, a) // 01:03
+		mustShut(t, e)
+		if files, want := strings.Join(names(t, dir), " "), "spans spans-2000-01-01T01-03-00.000"; files != want {
+			t.Fatalf("files %s, want %s", files, want)
+		}
+		holds(t, NoCompression, []string{path + "-2000-01-01T01-03-00.000"}, a, a, a, a, a)
+		holds(t, NoCompression, []string{path}, a)
 	})
 }

@@ -155,7 +155,8 @@ func (e *Exporter) Export(ctx context.Context, b *ringtail.Batch) error {
 	return e.client.Export(ctx, b)
 }
 
-// Shutdown ends the exporter. Later calls have nothing to do.
+// Shutdown ends the exporter. Later calls wait for the first, or for their own ctx, and
+// return its error.
 func (e *Exporter) Shutdown(ctx context.Context) error { return e.client.Shutdown(ctx) }
 
 func (e *Exporter) close() error {

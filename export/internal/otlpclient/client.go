@@ -49,16 +49,18 @@ type Client struct {
 	beginClose context.CancelFunc
 	alive      context.Context // ends when Shutdown's ctx does: exports are given up
 	abort      context.CancelFunc
-	closeOnce  func() error
 
 	mu      sync.Mutex
 	closed  bool
 	exports sync.WaitGroup // Add only with mu held and not closed
+
+	ended chan struct{} // closed when the first Shutdown has returned
+	err   error         // what it returned
 }
 
 // NewClient returns a client with a valid configuration.
 func NewClient(cfg Config, t Transport) *Client {
-	c := &Client{cfg: cfg, transport: t, closeOnce: sync.OnceValue(t.Close)}
+	c := &Client{cfg: cfg, transport: t, ended: make(chan struct{})}
 	c.open, c.beginClose = context.WithCancel(context.Background())
 	c.alive, c.abort = context.WithCancel(context.Background())
 	return c
@@ -176,11 +178,32 @@ func (c *Client) judge(a Answer, spans int) error {
 }
 
 // Shutdown ends the pauses between attempts, waits for the exports under way, and
-// closes the connections. When ctx ends first, the exports are given up.
+// closes the connections. When ctx ends first, the exports are given up. Later calls
+// wait for the first, or for their own ctx, and return its error.
 func (c *Client) Shutdown(ctx context.Context) error {
+	if !c.refuseExports() {
+		select {
+		case <-c.ended:
+			return c.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer close(c.ended)
+	c.err = c.shutdown(ctx)
+	return c.err
+}
+
+// refuseExports reports whether it is the first call.
+func (c *Client) refuseExports() bool {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.closed
 	c.closed = true
-	c.mu.Unlock()
+	return first
+}
+
+func (c *Client) shutdown(ctx context.Context) error {
 	c.beginClose()
 	idle := make(chan struct{})
 	go func() {
@@ -194,7 +217,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 		err = fmt.Errorf("shut down before all exports had ended: %w", ctx.Err())
 	}
 	c.abort()
-	return errors.Join(err, c.closeOnce())
+	return errors.Join(err, c.transport.Close())
 }
 
 // buffers holds the memory of encoded messages.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -261,6 +262,44 @@ func TestShutdownBreaksExportsOffWhenItsContextEnds(t *testing.T) {
 		}
 		if took := time.Since(started); took != time.Second || f.closed != 1 {
 			t.Errorf("took %v, closed %d times", took, f.closed)
+		}
+	})
+}
+
+// Later calls of Shutdown wait for the first, or their context, and leave it alone.
+func TestShutdownAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{send: func(ctx context.Context, _ []int) (Answer, error) {
+			select {
+			case <-ctx.Done():
+				return Answer{}, &export.RetryableError{Err: ctx.Err()}
+			case <-time.After(2 * time.Second):
+				return Answer{}, nil
+			}
+		}}
+		c := f.client(t, nil)
+		var closed atomic.Int32
+		c.transport.Close = func() error { closed.Add(1); return errDown }
+		exported, first, later := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+		go func() { exported <- c.Export(t.Context(), otlptest.Batch(t, 1, 5, 0)) }()
+		synctest.Wait()
+		go func() { first <- c.Shutdown(t.Context()) }()
+		synctest.Wait()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := c.Shutdown(ended); !errors.Is(err, context.Canceled) || closed.Load() != 0 {
+			t.Errorf("with a context that has ended: %v, closed %d times", err, closed.Load())
+		}
+		go func() { later <- c.Shutdown(t.Context()) }()
+		synctest.Wait()
+		if len(exported)+len(first)+len(later) != 0 {
+			t.Error("the first Shutdown has been cut short")
+		}
+		if err := <-exported; err != nil {
+			t.Errorf("Export: %v", err)
+		}
+		if err, again := <-first, <-later; !errors.Is(err, errDown) || again != err || closed.Load() != 1 {
+			t.Errorf("first %v, later %v, closed %d times", err, again, closed.Load())
 		}
 	})
 }
