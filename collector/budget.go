@@ -3,8 +3,7 @@ package collector
 import "sync/atomic"
 
 // budget is what the receivers may hold in bytes, all together. It is taken
-// before the work that needs it, so that what cannot be kept is not even read:
-// turning a client away costs the same however large its request is.
+// before the work that needs it, so that what cannot be kept is not even read.
 type budget struct {
 	limit int64
 	held  atomic.Int64 // 0 <= held <= limit
@@ -23,5 +22,8 @@ func (b *budget) take(n int) bool {
 		}
 	}
 }
+
+// fits says whether n bytes are left at this moment, and takes none.
+func (b *budget) fits(n int) bool { return b.held.Load()+int64(n) <= b.limit }
 
 func (b *budget) give(n int) { b.held.Add(-int64(n)) }

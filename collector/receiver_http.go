@@ -131,6 +131,7 @@ var (
 	errOverBudget = errors.New(overBudget)
 	errTooLarge   = errors.New("request is too large")
 	errEncoding   = errors.New("content encoding is not supported")
+	errGone       = errors.New("the client went away")
 )
 
 func readVerdict(err error) (verdict, int, codes.Code) {
@@ -142,11 +143,33 @@ func readVerdict(err error) (verdict, int, codes.Code) {
 		return tooLarge, http.StatusRequestEntityTooLarge, codes.ResourceExhausted
 	case errors.Is(err, errEncoding):
 		return bad, http.StatusUnsupportedMediaType, codes.InvalidArgument
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &network):
+	case errors.Is(err, errGone), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &network):
 		return timedOut, http.StatusRequestTimeout, codes.DeadlineExceeded
 	}
 	return bad, http.StatusBadRequest, codes.InvalidArgument
 }
+
+// arriving is a request's body on the wire. It tells a client that went away in the
+// middle from a compressed body that ends too early.
+type arriving struct {
+	body io.Reader
+	err  error // what it ended with, other than its end
+}
+
+func (a *arriving) Read(p []byte) (int, error) {
+	n, err := a.body.Read(p)
+	if err == io.ErrUnexpectedEOF {
+		err = errGone
+	}
+	if err != nil && err != io.EOF {
+		a.err = err
+	}
+	return n, err
+}
+
+// announcedAtOnce is how much of an announced length is taken from the budget before
+// anything has come: an announcement costs its sender nothing.
+const announcedAtOnce = 64 << 10
 
 // A body is a request's bytes, in a buffer whose size is taken from the budget.
 type body struct {
@@ -180,17 +203,21 @@ func (b *body) read(req *http.Request) error {
 	if announced > int64(b.max) {
 		return fmt.Errorf("%w: %d bytes, of at most %d (--max-request-bytes)", errTooLarge, announced, b.max)
 	}
-	encoding := strings.ToLower(req.Header.Get("Content-Encoding"))
-	if encoding == "" || encoding == "identity" {
-		return b.fill(req.Body, int(announced))
-	}
 	// Before the client is told to go on sending (Expect: 100-continue), or the
 	// compressed header is even looked at, there must be room.
-	if err := b.grow(max(int(announced), 0)); err != nil {
+	if !b.budget.fits(int(max(announced, 0))) {
+		return errOverBudget
+	}
+	wire := &arriving{body: req.Body}
+	encoding := strings.ToLower(req.Header.Get("Content-Encoding"))
+	if encoding == "" || encoding == "identity" {
+		return b.fill(wire, int(announced))
+	}
+	if err := b.grow(int(min(max(announced, 0), announcedAtOnce))); err != nil {
 		return err
 	}
 	// What comes in is bounded apart from what comes out: empty blocks can go on for ever.
-	in := &io.LimitedReader{R: req.Body, N: int64(b.max) + 1}
+	in := &io.LimitedReader{R: wire, N: int64(b.max) + 1}
 	d, known, err := decode(encoding, in)
 	if !known {
 		return fmt.Errorf("%w: %q; send gzip, zstd or none", errEncoding, encoding)
@@ -202,6 +229,9 @@ func (b *body) read(req *http.Request) error {
 	if in.N <= 0 {
 		return fmt.Errorf("%w: more than %d bytes, compressed (--max-request-bytes)", errTooLarge, b.max)
 	}
+	if err != nil && wire.err != nil { // which a decoder need not pass on
+		return fmt.Errorf("cannot read the %s body: %w", encoding, wire.err)
+	}
 	if err != nil && !errors.Is(err, errOverBudget) && !errors.Is(err, errTooLarge) {
 		return fmt.Errorf("cannot unpack the %s body: %w", encoding, err)
 	}
@@ -211,15 +241,7 @@ func (b *body) read(req *http.Request) error {
 // fill reads r to its end. announced is its length; -1 if that is not known.
 func (b *body) fill(r io.Reader, announced int) error {
 	if announced >= 0 {
-		if err := b.grow(announced); err != nil {
-			return err
-		}
-		n, err := io.ReadFull(r, (*b.buffer)[:announced])
-		b.used = n
-		if err != nil && announced > 0 {
-			return fmt.Errorf("cannot read the body: %d of %d bytes came: %w", n, announced, err)
-		}
-		return nil
+		return b.fillAnnounced(r, announced)
 	}
 	for {
 		if b.buffer == nil || b.used == len(*b.buffer) {
@@ -241,6 +263,24 @@ func (b *body) fill(r io.Reader, announced int) error {
 		}
 		if err != nil {
 			return fmt.Errorf("cannot read the body after %d bytes: %w", b.used, err)
+		}
+	}
+}
+
+// fillAnnounced reads as many bytes as were announced. The budget pays for what has come
+// and as much again, not for what was announced.
+func (b *body) fillAnnounced(r io.Reader, announced int) error {
+	for {
+		if err := b.grow(min(max(2*b.used, announcedAtOnce), announced)); err != nil {
+			return err
+		}
+		n, err := io.ReadFull(r, (*b.buffer)[b.used:])
+		b.used += n
+		if b.used == announced {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read the body: %d of %d bytes came: %w", b.used, announced, err)
 		}
 	}
 }

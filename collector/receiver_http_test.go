@@ -240,6 +240,87 @@ func TestHTTPTurnsAwayBeforeReading(t *testing.T) {
 	}
 }
 
+// Many clients that announce the largest request and send nothing of it hold little, and
+// keep nobody out.
+func TestHTTPAnnouncementsHoldLittle(t *testing.T) {
+	const clients, limit = 16, 4 << 20
+	sink := &sink{}
+	s := start(t, sink, func(c *Config) { c.MemoryLimit = limit })
+	for i := range clients {
+		encoding := ""
+		if i%2 == 1 {
+			encoding = "Content-Encoding: gzip\r\n"
+		}
+		r := connect(t, s, fmt.Sprintf("POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n%sContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", encoding, 1<<20))
+		// The interim answer says that the request is being read.
+		if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+			t.Fatalf("client %d: %q, %v", i, line, err)
+		}
+	}
+	if held := s.Stats().HeldBytes; held != clients*announcedAtOnce {
+		t.Errorf("%d bytes are held, want %d", held, clients*announcedAtOnce)
+	}
+	resp, err := http.Post("http://"+s.HTTPAddr().String()+tracesPath, protobufType, bytes.NewReader(encoded(t, request(3))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 200 || sink.spans.Load() != 3 {
+		t.Errorf("%s, %d spans", resp.Status, sink.spans.Load())
+	}
+}
+
+// What has come is kept while its buffer grows, and the budget has as much as the body
+// is long.
+func TestHTTPGrowsWithWhatComes(t *testing.T) {
+	for _, n := range []int{0, 1, announcedAtOnce - 1, announcedAtOnce, announcedAtOnce + 1, 3 * announcedAtOnce, 1 << 20} {
+		want := make([]byte, n)
+		for i := range want {
+			want[i] = byte(i * 7 >> 3)
+		}
+		b := body{budget: &budget{limit: 1 << 20}, max: 1 << 20}
+		if err := b.fill(bytes.NewReader(want), n); err != nil || !bytes.Equal(b.bytes(), want) {
+			t.Errorf("%d bytes: %v, and they are the same: %v", n, err, bytes.Equal(b.bytes(), want))
+		}
+		if held := b.budget.held.Load(); held != int64(n) {
+			t.Errorf("%d bytes are held, want %d", held, n)
+		}
+		b.free()
+	}
+}
+
+// Who goes away in the middle has not sent anything malformed.
+func TestHTTPClientsThatGoAway(t *testing.T) {
+	pb := encoded(t, request(3))
+	for i, test := range []struct{ header, body string }{
+		{fmt.Sprintf("Content-Length: %d\r\n", len(pb)), string(pb[:10])},
+		{fmt.Sprintf("Content-Length: %d\r\n", len(pb)), ""},
+		{"Transfer-Encoding: chunked\r\n", "a\r\n" + string(pb[:10]) + "\r\n"},
+		{"Content-Encoding: gzip\r\nContent-Length: 100\r\n", string(compressed(t, "gzip", pb)[:30])},
+		{"Content-Encoding: gzip\r\nContent-Length: 100\r\n", ""},
+		{"Content-Encoding: zstd\r\nContent-Length: 100\r\n", string(compressed(t, "zstd", pb)[:30])},
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			s := start(t, &sink{}, nil)
+			conn, err := net.Dial("tcp", s.HTTPAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			io.WriteString(conn, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"+test.header+"\r\n"+test.body)
+			conn.(*net.TCPConn).CloseWrite()
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(resp.Body)
+			if got := s.Stats(); resp.StatusCode != 408 || got.TimedOut != 1 || got.Bad != 0 {
+				t.Errorf("%s %q, %+v", resp.Status, text, got)
+			}
+		})
+	}
+}
+
 func TestHTTPJSONNeedsThreeTimesItsSize(t *testing.T) {
 	s := start(t, &sink{}, func(c *Config) { c.MaxRequestBytes, c.MemoryLimit = 1<<10, 1<<11 })
 	w := httptest.NewRecorder()

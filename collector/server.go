@@ -57,7 +57,7 @@ type Config struct {
 	MaxRequestBytes int
 
 	// MemoryLimit bounds the bytes of requests that are being received. It is
-	// taken before a body is read, and given back when the sink has the request.
+	// taken as a body comes, and given back when the sink has the request.
 	// Beyond it clients are told to come back. At least MaxRequestBytes. Default
 	// 256 MiB. What the sink queues is bounded by the sink.
 	MemoryLimit int64

@@ -53,7 +53,7 @@ and at the end the ledger: what became of every span.
 
 Exit codes: 0 every span arrived, 1 spans were lost, 2 wrong usage.`,
 		Example: `  ringtail demo
-  ringtail demo --all | less -R
+  ringtail demo --all | less
   ringtail demo --export stdout --export json=spans.jsonl
   ringtail demo --export otlp-grpc=127.0.0.1:4317 --compression zstd
   ringtail demo --producers 2 --spans 20 --rate 10 --seed 7`,
@@ -130,7 +130,8 @@ func (d *demo) run(ctx context.Context) error {
 	if shown.used {
 		shown.print(d.page, d.all)
 	}
-	if polite.Err() == nil {
+	// Not after a failure: that is what should be seen, and exporters may still be logging.
+	if polite.Err() == nil && out.lost(stats) == 0 {
 		printBackpressure(polite, d.page, d.seed)
 	}
 	note := fmt.Sprintf("%s × %s", plural(d.producers, "worker"), plural(d.spans, "span"))
@@ -203,13 +204,14 @@ func newPacer(rate float64) *pacer {
 	return p
 }
 
-// wait returns when n more may happen, or ctx has ended.
+// wait returns when n more may happen, or ctx has ended. At first it waits as long as
+// later, so that there are never more than the rate allows.
 func (p *pacer) wait(ctx context.Context, n int) {
 	if p.interval == 0 {
 		return
 	}
-	due := p.start.Add(time.Duration(float64(p.done) * p.interval * float64(time.Second)))
 	p.done += n
+	due := p.start.Add(time.Duration(float64(p.done) * p.interval * float64(time.Second)))
 	d := time.Until(due)
 	if d <= 0 {
 		return

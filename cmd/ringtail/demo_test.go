@@ -6,6 +6,8 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,6 +118,19 @@ func TestDemoToFiles(t *testing.T) {
 	}
 	if got := ledgerEntry(t, stderr, "exported"); got != 400 {
 		t.Errorf("the ledger says %d", got)
+	}
+}
+
+// After a failure the demo says what failed, and does not go on.
+func TestDemoWithABackendThatRefuses(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
+	defer backend.Close()
+	stdout, stderr, code := execute(t, "demo", "--export", "otlp-http="+backend.URL)
+	if code != exitLost || !strings.Contains(stderr, "400 spans did not arrive") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if ledgerEntry(t, stdout, "dropped") != 400 || strings.Contains(stdout, "Backpressure") {
+		t.Error(stdout)
 	}
 }
 

@@ -23,6 +23,14 @@ type exportFlags struct {
 	to          []string
 	compression string
 	headers     []string
+	bounds      bounds
+}
+
+// bounds are what each of several exporters gets, since each has a queue of its own.
+// Zeros are Fanout's defaults.
+type bounds struct {
+	queueBytes int
+	timeout    time.Duration // of a single export
 }
 
 const exportHelp = `Where spans go (--export), once or several times:
@@ -31,8 +39,9 @@ const exportHelp = `Where spans go (--export), once or several times:
   otlp-grpc=HOST:PORT     an OTLP/gRPC backend; https://HOST:PORT for TLS
   otlp-http=URL           an OTLP/HTTP backend; http://HOST:PORT/v1/traces
   null                    nowhere, only counted
-Several exporters are independent: one that is slow or down does not hold up
-the others.`
+Several exporters are independent: each has a bounded queue of its own, and one
+that is slow or down does not hold up the others. When its queue is full, the
+spans that it misses are dropped for it alone, and counted.`
 
 func (f *exportFlags) add(cmd *cobra.Command, to string) {
 	flags := cmd.Flags()
@@ -110,10 +119,15 @@ func (f *exportFlags) open(targets []target, out io.Writer, log *slog.Logger, st
 	for _, t := range targets {
 		e, err := f.openOne(t, out, log, stdout)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--export %s: %w", t.flag, err)}
+			err = fmt.Errorf("--export %s: %w", t.flag, err)
+			if t.kind == "json" { // the command line is right, the disk is not
+				return nil, err
+			}
+			return nil, usageError{err}
 		}
 		o.names = append(o.names, t.flag)
-		branches = append(branches, export.Branch{Name: t.flag, Exporter: e, Logger: log, Concurrency: concurrency(t)})
+		branches = append(branches, export.Branch{Name: t.flag, Exporter: e, Logger: log, Concurrency: concurrency(t),
+			QueueBytes: f.bounds.queueBytes, Timeout: f.bounds.timeout})
 	}
 	if len(branches) == 1 {
 		o.Exporter = branches[0].Exporter
@@ -183,12 +197,28 @@ func (o *outlet) settle() {
 	o.fanout.Shutdown(ctx) // waits for the first one, whose error has been seen
 }
 
+// dropped returns how many spans will not arrive where they should, one for each
+// exporter that misses it.
+func (o *outlet) dropped(s ringtail.Stats) uint64 {
+	n := s.Dropped.Total()
+	for _, b := range o.branches() {
+		n += b.Dropped.Total()
+	}
+	return n
+}
+
+// inFlight returns how many spans are on their way: in the collector, and in the queues of
+// several exporters.
+func (o *outlet) inFlight(s ringtail.Stats) uint64 {
+	n := s.InFlight
+	for _, b := range o.branches() {
+		n += b.InFlight
+	}
+	return n
+}
+
 // lost returns how many spans did not arrive where they should have, one for each
 // exporter that misses it.
 func (o *outlet) lost(s ringtail.Stats) uint64 {
-	n := s.Dropped.Total() + s.InFlight
-	for _, b := range o.branches() {
-		n += b.Dropped.Total() + b.InFlight
-	}
-	return n
+	return o.dropped(s) + o.inFlight(s)
 }

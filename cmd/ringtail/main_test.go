@@ -210,7 +210,6 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"demo --export stdout --export json=-", "would both write to standard output"},
 		{"demo --export otlp-http=localhost:4318", "write otlp-http=http://localhost:4318"},
 		{"demo --export otlp-grpc=localhost:99999", "65535"},
-		{"demo --export json=/nonexistent/spans", "/nonexistent"},
 		{"demo --compression br", `--compression is "br": want none, gzip or zstd`},
 		{"demo --header secret", "--header: want NAME=VALUE"},
 		{"stress --duration 5", `--duration is "5": want a time, as 500ms, 10s or 2m`},
@@ -223,6 +222,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"serve --memory-limit 1MiB", "--memory-limit is 1MiB: want at least --max-request-bytes, which is 64MiB"},
 		{"serve --max-request-bytes 10", "--max-request-bytes is 10: want 1KiB to 1GiB"},
 		{"serve --queue-bytes 1", "--queue-bytes is 1: want at least 1MiB"},
+		{"serve --export-timeout 0s", "--export-timeout is 0s: want 1ms to 1h"},
 		{"serve --body-timeout 0s", "--body-timeout is 0s: want 1ms to 1h"},
 	} {
 		var out, errOut bytes.Buffer
@@ -239,6 +239,17 @@ func TestMistakesAreExplained(t *testing.T) {
 	}
 }
 
+// Help is of no help when the disk is what is wrong.
+func TestFilesThatCannotBeWritten(t *testing.T) {
+	for _, command := range []string{"demo", "stress", "serve"} {
+		var errOut bytes.Buffer
+		code := run(context.Background(), []string{command, "--export", "json=/nonexistent/spans"}, io.Discard, &errOut)
+		if code != exitLost || !strings.Contains(errOut.String(), "--export json=/nonexistent/spans: ") || strings.Contains(errOut.String(), "--help") {
+			t.Errorf("%s: exit code %d\n%s", command, code, errOut.String())
+		}
+	}
+}
+
 func TestHelpTeaches(t *testing.T) {
 	for _, args := range []string{"", "--help", "demo --help", "stress --help", "serve --help", "help demo"} {
 		var out, errOut bytes.Buffer
@@ -249,9 +260,11 @@ func TestHelpTeaches(t *testing.T) {
 			t.Errorf("%q has no examples:\n%s", args, out.String())
 		}
 	}
-	var out bytes.Buffer
-	if run(context.Background(), []string{"version"}, &out, io.Discard); !regexp.MustCompile(`^ringtail \d+\.\d+\.\d+ \(go`).MatchString(out.String()) {
-		t.Errorf("version: %q", out.String())
+	for _, arg := range []string{"version", "--version"} {
+		var out bytes.Buffer
+		if run(context.Background(), []string{arg}, &out, io.Discard); !regexp.MustCompile(`^ringtail \d+\.\d+\.\d+ \(go.*\)\n$`).MatchString(out.String()) {
+			t.Errorf("%s: %q", arg, out.String())
+		}
 	}
 }
 

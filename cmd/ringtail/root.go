@@ -65,11 +65,13 @@ Start with the demo. It needs nothing but this program.`,
   ringtail serve                                   receive OTLP, and print it
   ringtail demo --export otlp-grpc=127.0.0.1:4317  send it some, from elsewhere
   ringtail stress                                  see how fast it goes`,
+		Version:       versionLine(),
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.AddCommand(newDemo(), newStress(), newServe(), newVersion())
@@ -104,13 +106,17 @@ func flagError(err error) error {
 	return usagef("--%s is %q: want %s", flag.Name, invalid.GetValue(), want)
 }
 
+func versionLine() string {
+	return fmt.Sprintf("ringtail %s (%s, %s/%s)", ringtail.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "ringtail %s (%s, %s/%s)\n", ringtail.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintln(cmd.OutOrStdout(), versionLine())
 		},
 	}
 }

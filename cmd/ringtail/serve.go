@@ -23,12 +23,16 @@ type serve struct {
 	queueBytes byteSize
 	maxRequest byteSize
 	memory     byteSize
+	timeout    time.Duration // of a single export
 	grace      time.Duration
 
 	out  page
 	live *liveLine // on standard error
 	log  *slog.Logger
 }
+
+// exportTimeout is the collector's default: the OTLP exporters give up before it.
+const exportTimeout = 90 * time.Second
 
 func newServe() *cobra.Command {
 	s := serve{cfg: collector.DefaultConfig(), queueBytes: 64 << 20}
@@ -42,8 +46,11 @@ it, with nothing but its default endpoint.
 
 A request is acknowledged once it is queued. When the exporters are slower than
 what comes in, clients are told to come back (UNAVAILABLE, 503) and memory stays
-bounded. SIGTERM or Ctrl-C stops it: requests under way are answered, the queue
-is delivered, and the ledger is printed. A second Ctrl-C leaves at once.
+bounded. With several exporters, one whose queue is full drops its own spans
+instead, and clients are not turned away for it.
+
+SIGTERM or Ctrl-C stops it: requests under way are answered, the queue is
+delivered, and the ledger is printed. A second Ctrl-C leaves at once.
 
 ` + exportHelp + `
 
@@ -65,10 +72,11 @@ Exit codes: 0 all acknowledged spans arrived, 1 some did not, 2 wrong usage.`,
 	flags.StringVar(&s.cfg.HTTPAddr, "http", s.cfg.HTTPAddr, "receive OTLP/HTTP at `HOST:PORT`, or off")
 	flags.Var(&s.maxRequest, "max-request-bytes", "refuse requests above this `SIZE`, before or after decompression")
 	flags.Var(&s.memory, "memory-limit", "receive at most `SIZE` of requests at a time; beyond it clients are told to come back")
-	flags.Var(&s.queueBytes, "queue-bytes", "hold at most `SIZE` of requests for the exporters; likewise")
+	flags.Var(&s.queueBytes, "queue-bytes", "hold at most `SIZE` of requests for the exporter; likewise. Several have SIZE each, see above")
 	flags.DurationVar(&s.cfg.HeaderTimeout, "header-timeout", s.cfg.HeaderTimeout, "a client may take `TIME` to connect and send a header")
 	flags.DurationVar(&s.cfg.BodyTimeout, "body-timeout", s.cfg.BodyTimeout, "a client may take `TIME` to send the rest of a request")
 	flags.DurationVar(&s.cfg.RetryDelay, "retry-delay", s.cfg.RetryDelay, "clients that are turned away may come back after this `TIME`")
+	flags.DurationVar(&s.timeout, "export-timeout", exportTimeout, "give an export up after `TIME`, with all its retries")
 	flags.DurationVar(&s.grace, "shutdown-timeout", 30*time.Second, "take at most `TIME` to finish requests and deliver the queue")
 	return cmd
 }
@@ -102,12 +110,13 @@ func (s *serve) validate() error {
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
-	}{{"--header-timeout", s.cfg.HeaderTimeout}, {"--body-timeout", s.cfg.BodyTimeout}, {"--retry-delay", s.cfg.RetryDelay}} {
+	}{{"--header-timeout", s.cfg.HeaderTimeout}, {"--body-timeout", s.cfg.BodyTimeout}, {"--retry-delay", s.cfg.RetryDelay}, {"--export-timeout", s.timeout}} {
 		if d.value < time.Millisecond || d.value > time.Hour {
 			return usagef("%s is %v: want 1ms to 1h", d.flag, d.value)
 		}
 	}
 	s.cfg.MaxRequestBytes, s.cfg.MemoryLimit = int(s.maxRequest), int64(s.memory)
+	s.bounds = bounds{int(s.queueBytes), s.timeout}
 	return nil
 }
 
@@ -125,7 +134,8 @@ func (s *serve) run(ctx context.Context) error {
 		return err
 	}
 	spans, err := ringtail.New(out, ringtail.WithQueueBytes(int(s.queueBytes)), ringtail.WithBatchSpans(8192),
-		ringtail.WithBatchBytes(1<<20), ringtail.WithInterval(50*time.Millisecond), ringtail.WithLogger(s.log))
+		ringtail.WithBatchBytes(1<<20), ringtail.WithInterval(50*time.Millisecond), ringtail.WithExportTimeout(s.timeout),
+		ringtail.WithLogger(s.log))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
@@ -20,6 +23,8 @@ import (
 	_ "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/ringtail-otel/ringtail"
 )
 
 // serving starts the daemon on free ports.
@@ -189,6 +194,75 @@ func TestServeSaysWhatItCouldNotDeliver(t *testing.T) {
 		if got := p.errors(); !strings.Contains(got, want) || !strings.Contains(got, "    4 shutdown  ") {
 			t.Errorf("%s", got)
 		}
+	}
+}
+
+// --export-timeout ends an export, of one exporter and of several.
+func TestServeGivesAnExportUp(t *testing.T) {
+	for _, also := range [][]string{nil, {"--export", "null"}} {
+		addr, _ := hungBackend(t)
+		p, grpcAddr, _ := serving(t, append([]string{"--export", "otlp-grpc=" + addr, "--export-timeout", "200ms", "--shutdown-timeout", "8s"}, also...)...)
+		if err := sendGRPC(grpcAddr, 4); err != nil {
+			t.Fatal(err)
+		}
+		p.signal(os.Interrupt)
+		if code := p.end(); code != exitLost {
+			t.Errorf("exit code %d", code)
+		}
+		if got := p.errors(); !strings.Contains(got, "    4 timeout  ") {
+			t.Errorf("%s", got)
+		}
+	}
+}
+
+// hanging is an exporter that exports nothing until it is told to stop.
+type hanging struct{}
+
+func (hanging) Export(ctx context.Context, _ *ringtail.Batch) error { <-ctx.Done(); return ctx.Err() }
+func (hanging) Shutdown(context.Context) error                      { return nil }
+
+// Each of several exporters has a queue of the size that was asked for.
+func TestQueueBytesOfSeveralExporters(t *testing.T) {
+	f := exportFlags{to: []string{"stdout", "null"}, compression: "none", bounds: bounds{queueBytes: 1}}
+	targets, err := f.targets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	out, err := f.open(targets, io.Discard, log, func() ringtail.Exporter { return hanging{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ringtail.New(out, ringtail.LowLatency(), ringtail.WithLogger(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // nothing will be exported
+		c.Shutdown(ctx)
+		out.settle()
+	}()
+	request, err := proto.Marshal(official(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(3) {
+		if _, err := c.TrySubmitRequest(request); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); out.branches()[0].Received < 2*(i+1); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%+v", out.branches())
+			}
+		}
+	}
+	// The first batch is taken even so, since there is nothing else.
+	if b := out.branches()[0]; b.InFlight != 2 || b.Dropped.Of(ringtail.ReasonFull) != 4 {
+		t.Errorf("%+v", b)
+	}
+	if b := out.branches()[1]; b.Dropped.Total() != 0 {
+		t.Errorf("the other one: %+v", b)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
@@ -34,9 +35,19 @@ type stress struct {
 	log  *slog.Logger
 }
 
-// blockSpans is how many submits are timed together: a clock that is read twice for
-// each would take longer than the submit.
+// blockSpans is how many submits are timed together at most: a clock that is read twice
+// for each would take longer than the submit.
 const blockSpans = 64
+
+// blockSize returns how many submits are timed together, and come at once, when a
+// producer makes so many spans a second; 0 is no limit. There are twenty blocks a second
+// or more, so that a low rate is even too.
+func blockSize(rate float64) int {
+	if rate == 0 {
+		return blockSpans
+	}
+	return int(min(max(rate/20, 1), blockSpans))
+}
 
 func newStress() *cobra.Command {
 	var s stress
@@ -62,13 +73,14 @@ Exit codes: 0 every span arrived, 1 spans were lost, 2 wrong usage.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.out, s.live = newPage(cmd.OutOrStdout()), newLiveLine(cmd.ErrOrStderr())
 			s.log = slog.New(slog.NewTextHandler(s.live, nil))
+			s.limit(cmd.Flags())
 			return s.run(cmd.Context())
 		},
 	}
 	s.add(cmd, "null")
 	flags := cmd.Flags()
 	flags.IntVar(&s.producers, "producers", runtime.GOMAXPROCS(0), "`N` goroutines that submit, each with a ring of its own")
-	flags.DurationVar(&s.duration, "duration", 10*time.Second, "submit for `TIME`; 0: until --spans, or Ctrl-C")
+	flags.DurationVar(&s.duration, "duration", 10*time.Second, "submit for `TIME`; 0, and the default with --spans: no limit")
 	flags.Uint64Var(&s.spans, "spans", 0, "stop after `N` spans, all producers together; 0: no limit")
 	flags.Float64Var(&s.rate, "rate", 0, "`N` spans a second, all producers together; 0: as fast as it goes")
 	flags.IntVar(&s.attributes, "attributes", 5, "`N` attributes a span")
@@ -76,6 +88,13 @@ Exit codes: 0 every span arrived, 1 spans were lost, 2 wrong usage.`,
 	flags.BoolVar(&s.try, "try", false, "drop what does not fit at once, instead of waiting")
 	flags.DurationVar(&s.grace, "shutdown-timeout", 30*time.Second, "wait at most `TIME` for the exporters at the end")
 	return cmd
+}
+
+// limit lets a number of spans that was asked for take the time that it takes.
+func (s *stress) limit(flags *pflag.FlagSet) {
+	if s.spans > 0 && !flags.Changed("duration") {
+		s.duration = 0
+	}
 }
 
 func (s *stress) validate() error {
@@ -162,6 +181,7 @@ func (s *stress) load(polite, force context.Context, out *outlet) (*result, erro
 
 	var left atomic.Int64 // spans still to be submitted
 	left.Store(int64(min(s.spans, 1<<62)))
+	block := blockSize(s.rate / float64(s.producers))
 	var submitters sync.WaitGroup
 	latencies := make([]histogram, s.producers)
 	for i := range s.producers {
@@ -174,11 +194,10 @@ func (s *stress) load(polite, force context.Context, out *outlet) (*result, erro
 			sub := submitter{p: p, span: loadSpan(i, s.attributes), try: s.try, latency: &latencies[i],
 				pace: newPacer(s.rate / float64(s.producers))}
 			for running.Err() == nil {
-				n := blockSpans
+				n := block
 				if s.spans > 0 {
-					if rest := left.Add(-blockSpans) + blockSpans; rest < blockSpans {
-						n = int(max(rest, 0))
-					}
+					rest := left.Add(-int64(block)) + int64(block)
+					n = int(min(max(rest, 0), int64(block)))
 				}
 				if n == 0 || sub.block(running, force, n) != nil {
 					return
@@ -289,7 +308,11 @@ func (s *stress) print(r *result, out *outlet) {
 	row("rate", fmt.Sprintf("%s spans/s for %v, then %v to deliver the rest", brief(float64(r.stats.Submitted)/r.took.Seconds()),
 		r.took.Round(10*time.Millisecond), r.drained.Round(time.Millisecond)))
 	row("submit", r.latency.String())
-	row("", p.dim(fmt.Sprintf("each the mean of %d submits in a row, waiting included", blockSpans)))
+	each := "each timed by itself, waiting included"
+	if n := blockSize(s.rate / float64(s.producers)); n > 1 {
+		each = fmt.Sprintf("each the mean of %d submits in a row, waiting included", n)
+	}
+	row("", p.dim(each))
 	row("memory", fmt.Sprintf("%s in rings, %s at most for the whole process", size(uint64(r.stats.RingBytes)), size(r.memory)))
 	fmt.Fprintln(p)
 	printLedger(p, r.stats, out, "", s.refused(r))
@@ -338,8 +361,7 @@ func (s *stress) watch(c *ringtail.Collector, out *outlet, r *result) *watcher {
 	return w
 }
 
-func (s *stress) progress(elapsed time.Duration, rate float64, st ringtail.Stats, out *outlet) string {
-	rings := s.producers << s.ringBits
-	return fmt.Sprintf("%5.1fs  %s spans/s  rings %3.0f%%  exported %s  dropped %s", elapsed.Seconds(), brief(rate),
-		min(100*float64(st.InFlight)/float64(rings), 100), brief(float64(st.Exported)), brief(float64(out.lost(st)-st.InFlight)))
+func (*stress) progress(elapsed time.Duration, rate float64, st ringtail.Stats, out *outlet) string {
+	return fmt.Sprintf("%5.1fs  %s spans/s  exported %s  dropped %s  in flight %s", elapsed.Seconds(), brief(rate),
+		brief(float64(st.Exported)), brief(float64(out.dropped(st))), brief(float64(out.inFlight(st))))
 }

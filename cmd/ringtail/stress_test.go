@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -110,12 +112,49 @@ func TestStressForced(t *testing.T) {
 	}
 }
 
+// As many spans as the rate and the time make, however few: never more, and less by a
+// block at most.
+func TestStressKeepsToTheRate(t *testing.T) {
+	for _, test := range []struct {
+		rate        float64
+		want, block int // spans in 5 s
+	}{{0.5, 2, 1}, {10, 50, 1}, {64, 320, 3}, {1000, 5000, 50}, {50_000, 250_000, 64}} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			pace, block, n := newPacer(test.rate), blockSize(test.rate), 0
+			for pace.wait(ctx, block); ctx.Err() == nil; pace.wait(ctx, block) {
+				n += block
+			}
+			if block != test.block || n < test.want-block || n > test.want {
+				t.Errorf("%v a second: %d in 5 s, want %d; in blocks of %d, want %d", test.rate, n, test.want, block, test.block)
+			}
+		})
+	}
+}
+
+// A number of spans takes as long as it takes, unless there is a time as well.
+func TestStressSpansWithoutDuration(t *testing.T) {
+	flags := newStress().Flags()
+	s := stress{spans: 1, duration: time.Second}
+	if s.limit(flags); s.duration != 0 {
+		t.Errorf("ends after %v", s.duration)
+	}
+	if err := flags.Set("duration", "1s"); err != nil {
+		t.Fatal(err)
+	}
+	s.duration = time.Second
+	if s.limit(flags); s.duration != time.Second {
+		t.Errorf("ends after %v", s.duration)
+	}
+}
+
 func TestStressReportsProgressWithoutATerminal(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a line that comes every five seconds")
 	}
 	p := launch(t, "stress", "--duration", "1h", "--rate", "1000")
-	p.await(`spans/s  rings +\d+%  exported \S+( k)?  dropped 0`)
+	p.await(`spans/s  exported \S+( k)?  dropped 0  in flight \d`)
 	p.signal(syscall.SIGTERM)
 	if code := p.end(); code != exitOK {
 		t.Errorf("exit code %d", code)
