@@ -1,6 +1,6 @@
 # make test    every test, after installing what the tests need
 # make check   what CI runs: test, formatting, vet, staticcheck, race detector, fuzz, benchmarks once
-# make bench   the benchmarks with their rivals; rewrites the table in README.md (about ten minutes)
+# make bench   the benchmarks with their rivals; rewrites the table in README.md (about five minutes)
 # make soak    100 million spans through 16 rings; records the result in bench/results
 
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -223,3 +223,23 @@ func TestViewOfValues(t *testing.T) {
 		t.Error("another layout passes for the same")
 	}
 }
+
+// BenchmarkCopyShort compares the copy that looks at the bytes on the way with a copy
+// and a check.
+func BenchmarkCopyShort(b *testing.B) {
+	dst, s := make([]byte, 64), "/api/users/{id}/name" // 20 bytes
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			if NonASCII(copyShort(&dst[0], s)) {
+				b.Fatal()
+			}
+		}
+	})
+	b.Run("two", func(b *testing.B) {
+		for b.Loop() {
+			if copy(dst, s); !utf8.ValidString(s) {
+				b.Fatal()
+			}
+		}
+	})
+}

@@ -20,8 +20,8 @@ const high = 0x8080808080808080
 
 // copyShort writes s at dst and returns the OR of all words of s: its top bits
 // are zero if s is ASCII, and then s needs no UTF-8 check. A copy and a separate
-// [utf8.ValidString] cost 7.9 ns for a 20-byte string where this costs 2.4 ns;
-// a span has a dozen of them.
+// [unicode/utf8.ValidString] cost 8.5 ns for a 20-byte string where this costs 2.0 ns
+// (go test -bench CopyShort); a span has a dozen of them.
 //
 // dst must have room for len(s) bytes, and len(s) must be at most shortString.
 // The words overlap at the end of s instead of running past it, so nothing

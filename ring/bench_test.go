@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -210,4 +211,21 @@ func BenchmarkProducers(b *testing.B) {
 			b.ReportMetric(float64(n*each)/b.Elapsed().Seconds()/1e6, "M/s")
 		})
 	}
+}
+
+// BenchmarkPublish compares what Commit does to the tail's word with the store that
+// would do without closing; see docs/design/ring.md.
+func BenchmarkPublish(b *testing.B) {
+	var word atomic.Uint64
+	b.Run("swap", func(b *testing.B) {
+		word.Store(0)
+		for n := uint64(0); b.Loop(); n++ {
+			word.CompareAndSwap(n, n+1)
+		}
+	})
+	b.Run("store", func(b *testing.B) {
+		for n := uint64(0); b.Loop(); n++ {
+			word.Store(n)
+		}
+	})
 }
