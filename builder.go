@@ -1,6 +1,7 @@
 package ringtail
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -17,7 +18,6 @@ const tagRepeated2 = 2<<3 | otlp.BytesType // scope_spans in ResourceSpans, span
 // span is copied once, from the ring into the bytes that are sent.
 type Builder struct {
 	scopes   *scopes
-	resource []byte // encoded header of the ResourceSpans
 	maxSpans int
 	maxBytes int
 
@@ -36,9 +36,10 @@ type Builder struct {
 
 // scopeRun holds the framed spans of one scope.
 type scopeRun struct {
-	scope uint32
-	front int    // room for the envelope: the spans begin here
-	buf   []byte // front bytes of room, then the spans
+	scope  uint32
+	header scopeHeader
+	front  int    // room for the envelope: the spans begin here
+	buf    []byte // front bytes of room, then the spans
 }
 
 // Len returns the number of spans gathered.
@@ -67,9 +68,9 @@ func (b *Builder) runOf(scope uint32) int {
 	if i := b.runOfs[scope]; i > 0 {
 		return int(i) - 1
 	}
-	header := len(b.scopes.header(scope))
+	header := b.scopes.header(scope)
 	// Each of the two frames takes a tag and a length of at most five bytes.
-	front := len(b.resource) + header + 12
+	front := len(header.resource) + len(header.scope) + 12
 	b.bytes += front
 	i := len(b.runs)
 	b.runOfs[scope] = int32(i) + 1
@@ -79,7 +80,7 @@ func (b *Builder) runOf(scope uint32) int {
 		b.runs = append(b.runs, scopeRun{})
 	}
 	r := &b.runs[i]
-	r.scope, r.front = scope, front
+	r.scope, r.header, r.front = scope, header, front
 	r.buf = slices.Grow(r.buf[:0], front+b.expected)[:front]
 	b.expected = 0 // for the first scope only: how the others share is not known
 	return i
@@ -102,44 +103,58 @@ func (b *Builder) Batch() *Batch {
 		return nil
 	}
 	if len(b.runs) == 1 && len(b.raw) == 0 {
-		return &Batch{request: b.closeRun(&b.runs[0]), spans: b.spans}
+		return newBatch(b.runs[0].close(), b.spans)
 	}
 	if len(b.runs) == 0 {
-		return &Batch{request: b.raw, spans: b.spans}
+		return newBatch(b.raw, b.spans)
 	}
-	body := len(b.resource)
-	for i := range b.runs {
-		n := b.scopeSpansLen(&b.runs[i])
-		body += 1 + otlp.SizeVarint(uint64(n)) + n
-	}
-	out := slices.Grow(b.joined[:0], body+len(b.raw)+12)
+	// One ResourceSpans a resource, the collector's own first.
+	slices.SortStableFunc(b.runs, func(x, y scopeRun) int { return cmp.Compare(x.header.number, y.header.number) })
+	out := slices.Grow(b.joined[:0], b.bytes)
 	out = append(out, b.raw...)
-	out = otlp.AppendVarint(append(out, 1<<3|otlp.BytesType), uint64(body))
-	out = append(out, b.resource...)
-	for i := range b.runs {
-		r := &b.runs[i]
-		out = otlp.AppendVarint(append(out, tagRepeated2), uint64(b.scopeSpansLen(r)))
-		out = append(out, b.scopes.header(r.scope)...)
-		out = append(out, r.buf[r.front:]...)
+	for runs := b.runs; len(runs) > 0; {
+		n := 1
+		for n < len(runs) && runs[n].header.number == runs[0].header.number {
+			n++
+		}
+		out = appendResourceSpans(out, runs[:n])
+		runs = runs[n:]
 	}
 	b.joined = out
-	return &Batch{request: out, spans: b.spans}
+	return newBatch(out, b.spans)
 }
 
-func (b *Builder) scopeSpansLen(r *scopeRun) int {
-	return len(b.scopes.header(r.scope)) + len(r.buf) - r.front
+// appendResourceSpans appends the ResourceSpans of runs with one resource.
+func appendResourceSpans(out []byte, runs []scopeRun) []byte {
+	resource := runs[0].header.resource
+	n := len(resource)
+	for i := range runs {
+		scopeSpans := runs[i].scopeSpansLen()
+		n += 1 + otlp.SizeVarint(uint64(scopeSpans)) + scopeSpans
+	}
+	out = otlp.AppendVarint(append(out, 1<<3|otlp.BytesType), uint64(n))
+	out = append(out, resource...)
+	for i := range runs {
+		r := &runs[i]
+		out = otlp.AppendVarint(append(out, tagRepeated2), uint64(r.scopeSpansLen()))
+		out = append(out, r.header.scope...)
+		out = append(out, r.buf[r.front:]...)
+	}
+	return out
 }
 
-// closeRun writes the envelope into the room in front of the only run.
-func (b *Builder) closeRun(r *scopeRun) []byte {
-	scopeSpans := b.scopeSpansLen(r)
-	resourceSpans := len(b.resource) + 1 + otlp.SizeVarint(uint64(scopeSpans)) + scopeSpans
+func (r *scopeRun) scopeSpansLen() int { return len(r.header.scope) + len(r.buf) - r.front }
+
+// close writes the envelope into the room in front of the spans of the only run.
+func (r *scopeRun) close() []byte {
+	scopeSpans := r.scopeSpansLen()
+	resourceSpans := len(r.header.resource) + 1 + otlp.SizeVarint(uint64(scopeSpans)) + scopeSpans
 	envelope := resourceSpans - (len(r.buf) - r.front) + 1 + otlp.SizeVarint(uint64(resourceSpans))
 	start := r.front - envelope
 	out := otlp.AppendVarint(append(r.buf[:start], 1<<3|otlp.BytesType), uint64(resourceSpans))
-	out = append(out, b.resource...)
+	out = append(out, r.header.resource...)
 	out = otlp.AppendVarint(append(out, tagRepeated2), uint64(scopeSpans))
-	_ = append(out, b.scopes.header(r.scope)...)
+	_ = append(out, r.header.scope...)
 	return r.buf[start:]
 }
 

@@ -2,11 +2,13 @@ package ringtail
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 )
@@ -92,6 +94,105 @@ func TestBuilderScopes(t *testing.T) {
 	}
 }
 
+// TestBuilderResources mixes scopes of several resources in the batches of one builder,
+// each resource and scope at several addresses.
+func TestBuilderResources(t *testing.T) {
+	random := seeded(t)
+	resource := func(i int) *Resource {
+		r := &Resource{Attributes: []attribute.KeyValue{attribute.Int("n", i%3)}}
+		if i >= 3 {
+			r.SchemaURL = "url"
+		}
+		return r
+	}
+	const resources, names = 6, 3
+	core, err := NewCore(WithResource(resource(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := core.Register()
+	b := core.NewBuilder()
+	type key struct{ resource, name int }
+	for n := uint64(0); n < 5000; {
+		want := make(map[key][]uint64)
+		used := make(map[int]bool)
+		most := 1 + random.IntN(resources)
+		for range 1 + random.IntN(60) {
+			k := key{random.IntN(most), random.IntN(names)}
+			s := numbered(n)
+			s.Scope = &Scope{Resource: resource(k.resource)}
+			if k.name > 0 {
+				s.Scope.Name = fmt.Sprint(k.name)
+			}
+			if k.resource == 0 && random.IntN(2) == 0 {
+				s.Scope.Resource = nil // the same, for it is the collector's
+			}
+			if k == (key{}) && random.IntN(2) == 0 {
+				s.Scope = nil
+			}
+			want[k] = append(want[k], n)
+			used[k.resource] = true
+			n++
+			if err := p.TrySubmit(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		core.ConsumeUpTo(1000, b)
+		batch := b.Batch()
+		m := official(t, batch)
+		got := make(map[key][]uint64)
+		for _, rs := range m.ResourceSpans {
+			i := int(rs.Resource.Attributes[0].Value.GetIntValue())
+			if rs.SchemaUrl != "" {
+				i += 3
+			}
+			for _, ss := range rs.ScopeSpans {
+				k := key{resource: i}
+				fmt.Sscan(ss.Scope.GetName(), &k.name)
+				if got[k] != nil {
+					t.Fatalf("two ScopeSpans for %v", k)
+				}
+				for _, s := range ss.Spans {
+					got[k] = append(got[k], numberOf(trace.SpanID(s.SpanId)))
+				}
+			}
+		}
+		if len(m.ResourceSpans) != len(used) || !maps.EqualFunc(got, want, slices.Equal) {
+			t.Fatalf("%d ResourceSpans for %d resources:\n got %v\nwant %v", len(m.ResourceSpans), len(used), got, want)
+		}
+		decoded := make(map[key][]uint64)
+		for s := range batch.Spans() {
+			k := key{resource: int(s.Resource.Attributes[0].Value.AsInt64())}
+			if s.Resource.SchemaURL != "" {
+				k.resource += 3
+			}
+			fmt.Sscan(s.Scope.Name, &k.name)
+			decoded[k] = append(decoded[k], numberOf(s.SpanID))
+		}
+		if !maps.EqualFunc(decoded, want, slices.Equal) {
+			t.Fatalf("decoded %v, want %v", decoded, want)
+		}
+		b.Reset()
+	}
+	if n := len(core.scopes.kept); n != resources*names {
+		t.Errorf("%d scopes are kept, want %d", n, resources*names)
+	}
+}
+
+// TestScopeLimitOfResources: scopes that differ by their resource alone are limited, too.
+func TestScopeLimitOfResources(t *testing.T) {
+	scopes := newScopes(&Resource{})
+	for i := range 2 * maxScopes {
+		s := &Scope{Resource: &Resource{DroppedAttributes: uint32(i)}}
+		if n, ok := scopes.intern(s); ok != (i < maxScopes) || ok && n != uint32(i) {
+			t.Fatalf("scope %d: %d, %t", i, n, ok)
+		}
+	}
+	if len(scopes.resources) != maxScopes || len(scopes.resourceNumbers) != maxScopes {
+		t.Errorf("%d, %d resources", len(scopes.resources), len(scopes.resourceNumbers))
+	}
+}
+
 func TestBuilderScopeHeader(t *testing.T) {
 	s := numbered(1)
 	s.Scope = &Scope{Name: "a\xff", DroppedAttributes: 1, Attributes: []attribute.KeyValue{{}, attribute.String("k", "\xff")}}
@@ -162,51 +263,5 @@ func TestBuilderMemory(t *testing.T) {
 	core.ConsumeUpTo(1, b)
 	if b.Reset(); b.memory() == 0 {
 		t.Error("keeps nothing of a small batch")
-	}
-}
-
-func TestBatch(t *testing.T) {
-	var spans []*Span
-	for i := range 100 {
-		s := numbered(uint64(i))
-		s.TraceID = [16]byte{byte(i%7) + 1}
-		spans = append(spans, s)
-	}
-	b, _ := submitted(t, &Resource{}, spans...)
-	parts, got := 0, []uint64(nil)
-	for part := range b.Split(1000) {
-		if len(part.Bytes()) > 1000 {
-			t.Errorf("a part of %d bytes", len(part.Bytes()))
-		}
-		got = append(got, numbers(t, part)...)
-		parts++
-	}
-	if want := numbers(t, b); parts < 5 || !slices.Equal(got, want) {
-		t.Errorf("%d parts: %v, want %v", parts, got, want)
-	}
-	for part := range b.Split(len(b.Bytes())) {
-		if part != b {
-			t.Error("split without need")
-		}
-	}
-	i := 0
-	for id, spans := range b.Traces() {
-		if int(id[0]) != i+1 || len(spans) != len(got)/7+map[bool]int{true: 1}[i < len(got)%7] {
-			t.Errorf("trace %d is %v with %d spans", i, id, len(spans))
-		}
-		for j, s := range spans {
-			if numberOf(s.SpanID) != uint64(i+7*j) {
-				t.Errorf("trace %d: span %d is %v", i, j, s.SpanID)
-			}
-		}
-		i++
-	}
-	clone := b.Clone()
-	clear(b.request)
-	if again, err := NewBatch(clone.Bytes()); err != nil || again.Len() != 100 {
-		t.Errorf("clone: %v", err)
-	}
-	if _, err := NewBatch([]byte{1}); err == nil {
-		t.Error("garbage is a batch")
 	}
 }

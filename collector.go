@@ -21,7 +21,8 @@
 // goroutine, room.go while there is none) and encode.go, on the submitter's
 // goroutine; core.go, the synchronous half, and builder.go; collector.go and pause.go,
 // the running half; sender.go, batch.go and exporter.go. Requests that are encoded
-// already come in by intake.go.
+// already come in by intake.go. stats.go has the ledger, which metrics.go and
+// refusals.go report.
 package ringtail
 
 import (
@@ -47,6 +48,7 @@ type Collector struct {
 	cfg      config
 	exporter Exporter
 	sender   *sender
+	metrics  *metrics // nil without WithMeterProvider
 
 	wakeup  chan struct{} // of one element: look at the rings now
 	stop    chan struct{} // closed by Shutdown: drain to the end
@@ -58,7 +60,8 @@ type Collector struct {
 		waiting []*flush
 	}
 
-	intake intake
+	intake   intake
+	refusals refusals
 
 	shutdown struct {
 		begun atomic.Bool
@@ -95,6 +98,12 @@ func New(exporter Exporter, opts ...Option) (*Collector, error) {
 	c.core.wake = c.wake
 	c.sender = newSender(&c.cfg, exporter, c.core.NewBuilder, c.wake)
 	c.shutdown.done = make(chan struct{})
+	if cfg.meterProvider != nil {
+		if c.metrics, err = newMetrics(c, cfg.meterProvider); err != nil {
+			return nil, fmt.Errorf("ringtail: WithMeterProvider: %w", err)
+		}
+		c.sender.metrics = c.metrics
+	}
 	go c.drain()
 	return c, nil
 }
@@ -162,6 +171,9 @@ func (c *Collector) drain() {
 			batch = c.push(batch)
 		}
 		c.intake.age(c.sender, now.Add(-c.cfg.batchAge))
+		if c.refusals.due(now) {
+			c.refusals.report(c.cfg.logger, now, c.refused())
+		}
 		if ended := empty && stop == nil; ended || c.flushing() {
 			batch = c.pushMarked(batch, ended)
 			if ended {
@@ -191,6 +203,13 @@ func (c *Collector) poll(batch *Builder, now time.Time, pause *pause) (_ *Builde
 	}
 	c.wake()
 	return batch, false
+}
+
+// refused returns what submits dropped.
+func (c *Collector) refused() Drops {
+	d := c.core.refused()
+	c.intake.refused(&d)
+	return d
 }
 
 func (c *Collector) push(batch *Builder) *Builder {
@@ -322,7 +341,11 @@ func (c *Collector) shut(ctx context.Context) error {
 	}
 	// Exports that were given up get the chance to notice, if there is time.
 	_ = within(ctx, func(context.Context) error { c.sender.wg.Wait(); return nil })
-	return errors.Join(errs...)
+	_ = within(ctx, func(context.Context) error {
+		c.refusals.reportAll(c.cfg.logger, time.Now(), c.refused())
+		return nil
+	})
+	return errors.Join(append(errs, c.metrics.end(ctx))...)
 }
 
 // within calls f, turns a panic into an error, and leaves f alone when ctx ends first.

@@ -14,7 +14,7 @@ func BenchmarkTrySubmit(b *testing.B) {
 	for _, n := range []int{0, 5} {
 		name := map[int]string{0: "bare", 5: "attributes=5"}[n]
 		b.Run("producer/"+name, func(b *testing.B) {
-			c, err := New(discard{}, HighThroughput())
+			c, err := New(discard{}, HighThroughput(), quiet)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -31,7 +31,7 @@ func BenchmarkTrySubmit(b *testing.B) {
 			c.Shutdown(context.Background())
 		})
 		b.Run("shared/"+name, func(b *testing.B) {
-			c, _ := New(discard{}, HighThroughput())
+			c, _ := New(discard{}, HighThroughput(), quiet)
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				s := benchSpan(n)

@@ -253,12 +253,18 @@ func TestFlushOfTheExporter(t *testing.T) {
 }
 
 // TestReporter has failures of the exporter logged once in ten seconds, with a
-// count of the others.
+// count of the others, and one that is of another kind in between.
 func TestReporter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		boom := errors.New("boom")
-		e := &backend{behave: func(context.Context, *Batch) (int, error) { return 0, boom }}
+		calls := 0
+		e := &backend{behave: func(context.Context, *Batch) (int, error) {
+			if calls++; calls == 16 {
+				return 0, &ExportError{Spans: 1, Reason: ReasonRejected}
+			}
+			return 0, boom
+		}}
 		c := start(t, e, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		for n := range uint64(25) {
 			c.TrySubmit(numbered(n))
@@ -269,8 +275,8 @@ func TestReporter(t *testing.T) {
 		}
 		c.Shutdown(t.Context())
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		if len(lines) != 3 || !strings.Contains(lines[0], "error=boom") || strings.Contains(lines[0], "suppressed") ||
-			!strings.Contains(lines[1], "suppressed=9") || !strings.Contains(lines[2], "suppressed=9") {
+		if len(lines) != 4 || !strings.Contains(lines[0], "reason=export_failed error=boom") || strings.Contains(lines[0], "suppressed") ||
+			!strings.Contains(lines[1], "suppressed=9") || !strings.Contains(lines[2], "reason=rejected") || !strings.Contains(lines[3], "suppressed=8") {
 			t.Errorf("log:\n%s", log.String())
 		}
 	})

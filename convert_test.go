@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
@@ -71,6 +72,11 @@ func officialSpan(s *Span) *tracepb.Span {
 		}
 	}
 	return out
+}
+
+func officialResource(r *Resource) (schemaURL string, out *resourcepb.Resource) {
+	kvs, dropped := officialAttributes(r.Attributes)
+	return officialString(r.SchemaURL), &resourcepb.Resource{Attributes: kvs, DroppedAttributesCount: r.DroppedAttributes + dropped}
 }
 
 func officialTime(t time.Time) uint64 {

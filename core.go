@@ -27,11 +27,10 @@ import (
 //
 // All methods may be called from any goroutine.
 type Core struct {
-	cfg      config
-	sampler  Sampler
-	scopes   *scopes
-	resource []byte
-	wake     func() // called by a submit when its ring passes the watermark; may be nil
+	cfg     config
+	sampler Sampler
+	scopes  *scopes
+	wake    func() // called by a submit when its ring passes the watermark; may be nil
 
 	// consume is the consumer's side of all rings: whoever holds it is the one
 	// consumer. It guards next, consumed, and each lane's consumer.
@@ -79,10 +78,9 @@ func NewCore(opts ...Option) (*Core, error) {
 
 func newCore(cfg config) *Core {
 	c := &Core{
-		cfg:      cfg,
-		sampler:  cfg.sampler,
-		scopes:   newScopes(),
-		resource: appendResourceHeader(nil, cfg.resource),
+		cfg:     cfg,
+		sampler: cfg.sampler,
+		scopes:  newScopes(cfg.resource),
 	}
 	c.lanes.Store(new([]*lane))
 	c.room.freed = make(chan struct{})
@@ -205,7 +203,6 @@ func (l *lane) drain(limit int, b *Builder) int {
 func (c *Core) NewBuilder() *Builder {
 	return &Builder{
 		scopes:   c.scopes,
-		resource: c.resource,
 		maxSpans: c.cfg.batchSpans,
 		maxBytes: c.cfg.batchBytes,
 	}
@@ -274,6 +271,19 @@ func (c *Core) Stats() Stats {
 	}
 	s.Submitted = s.InFlight + s.Dropped.Total()
 	return s
+}
+
+// refused returns what submits have dropped. Other than Stats it does not look at the rings.
+func (c *Core) refused() Drops {
+	c.register.Lock()
+	defer c.register.Unlock()
+	var s Stats
+	c.retired.addTo(&s)
+	for _, l := range *c.lanes.Load() {
+		l.producer.counts.addTo(&s)
+	}
+	c.late.addTo(&s)
+	return s.Dropped
 }
 
 func (n *counts) addTo(s *Stats) {

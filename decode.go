@@ -22,22 +22,24 @@ func (b *Batch) Spans() iter.Seq[*Span] {
 		var envelope *otlp.Envelope
 		var scope *Scope
 		var resource *Resource
-		for ref := range otlp.Spans(b.request) {
-			if ref.Envelope != envelope {
-				if envelope == nil || !sameResource(envelope, ref.Envelope) {
-					resource = decodeResource(ref.Envelope)
+		for _, piece := range b.Parts() {
+			for ref := range otlp.Spans(piece) {
+				if ref.Envelope != envelope {
+					if envelope == nil || !sameResource(envelope, ref.Envelope) {
+						resource = decodeResource(ref.Envelope)
+					}
+					envelope = ref.Envelope
+					scope = decodeScope(envelope)
 				}
-				envelope = ref.Envelope
-				scope = decodeScope(envelope)
-			}
-			v, err := otlp.ParseSpan(ref.Body)
-			if err != nil {
-				return // cannot be: the batch was validated, or made here
-			}
-			s := decodeSpan(&v)
-			s.Scope, s.Resource = scope, resource
-			if !yield(s) {
-				return
+				v, err := otlp.ParseSpan(ref.Body)
+				if err != nil {
+					return // cannot be: the batch was validated, or made here
+				}
+				s := decodeSpan(&v)
+				s.Scope, s.Resource = scope, resource
+				if !yield(s) {
+					return
+				}
 			}
 		}
 	}

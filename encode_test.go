@@ -208,16 +208,28 @@ func checkEncoding(t *testing.T, s *Span) {
 	}
 	equal(t, "span", got, want)
 
-	b, m := submitted(t, &Resource{}, s, numbered(1<<40), s)
+	own := &Resource{}
+	b, m := submitted(t, own, s, numbered(1<<40), s)
 	var through []*tracepb.Span
-	for _, ss := range m.ResourceSpans[0].ScopeSpans {
-		through = append(through, ss.Spans...)
+	for _, rs := range m.ResourceSpans {
+		for _, ss := range rs.ScopeSpans {
+			through = append(through, ss.Spans...)
+		}
 	}
 	if len(through) != 3 {
 		t.Fatalf("%d spans", len(through))
 	}
 	i := 0
 	for decoded := range b.Spans() {
+		resource := own
+		if decoded.SpanID == s.SpanID && s.Scope != nil && s.Scope.Resource != nil {
+			resource = s.Scope.Resource
+		}
+		schemaURL, wantResource := officialResource(resource)
+		gotURL, gotResource := officialResource(decoded.Resource)
+		if equal(t, "resource", gotResource, wantResource); gotURL != schemaURL {
+			t.Fatalf("schema URL %q, want %q", gotURL, schemaURL)
+		}
 		if decoded.SpanID == s.SpanID {
 			equal(t, "span from the ring", through[i], want)
 		}

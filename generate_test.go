@@ -185,5 +185,8 @@ func (s *source) scope() *Scope {
 	if s.below(2) == 0 {
 		sc.SchemaURL, sc.Attributes, sc.DroppedAttributes = s.string(), s.attributes(), uint32(s.below(2))
 	}
+	if s.below(2) == 0 {
+		sc.Resource = &Resource{SchemaURL: s.string(), Attributes: s.attributes(), DroppedAttributes: uint32(s.below(2))}
+	}
 	return sc
 }

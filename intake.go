@@ -89,6 +89,13 @@ func (in *intake) discard() int {
 	return n
 }
 
+// refused adds what was refused.
+func (in *intake) refused(d *Drops) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	d.add(&in.dropped)
+}
+
 // addTo adds the intake's part of the ledger; what it accepted counts as in flight.
 func (in *intake) addTo(s *Stats) {
 	in.mu.Lock()

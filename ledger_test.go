@@ -69,7 +69,8 @@ func ledgerRound(t *testing.T, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	e := &moody{random: fork(random), gone: make(chan struct{}), slow: random.IntN(2) == 0}
 	e.behave = e.decide
-	c, err := New(e, quiet, WithResource(&Resource{}), WithRingBits(6+random.IntN(3)), WithMaxProducers(2),
+	m := newMeters()
+	c, err := New(e, quiet, WithMeterProvider(m), WithResource(&Resource{}), WithRingBits(6+random.IntN(3)), WithMaxProducers(2),
 		WithInterval(time.Millisecond), WithBatchAge(time.Millisecond), WithMaxPoll(1+random.IntN(500)),
 		WithBatchSpans(1+random.IntN(300)), WithBatchBytes(1<<(10+random.IntN(6))), WithQueueBytes(1<<(11+random.IntN(6))),
 		WithConcurrentExports(1+random.IntN(4)), WithExportTimeout(time.Duration(1+random.IntN(20))*time.Millisecond),
@@ -95,6 +96,7 @@ func ledgerRound(t *testing.T, seed uint64) {
 				t.Errorf("the ledger does not balance: %v; before there were %d", s, last)
 			}
 			last = s.Submitted
+			checkMeters(t, m.collect())
 			select {
 			case <-stop:
 				return
@@ -152,6 +154,15 @@ func ledgerRound(t *testing.T, seed uint64) {
 		t.Errorf("exported: the ledger says %d, and %d arrived", s.Exported, arrived)
 	} else if told == nil {
 		t.Errorf("%v, and Shutdown says nothing", s)
+	}
+	final := m.final(t)
+	checkMeters(t, final)
+	check("exported by the metrics", s.Exported, int(final["exporter.span.exported"]))
+	for reason, n := range s.Dropped.All() {
+		if reason > ReasonCanceled { // those at the submit go on after the end
+			check(reason.String()+" by the metrics", n,
+				int(final["processor.span.processed "+reason.String()]+final["exporter.span.exported "+reason.String()]))
+		}
 	}
 	accepted := make(map[uint64]bool)
 	for _, n := range want.accepted {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"math/bits"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
 )
 
 // An Option configures a [Collector] or a [Core]. Options are applied in order, so
@@ -28,6 +30,8 @@ type config struct {
 	resource *Resource
 	sampler  Sampler
 	logger   *slog.Logger
+
+	meterProvider metric.MeterProvider
 }
 
 // spanBytes is what a ring is sized by: the room for one span of a few attributes.
@@ -89,8 +93,9 @@ func WithResource(r *Resource) Option { return func(c *config) { c.resource = r 
 // WithSampler puts a head sampler in front of every submit.
 func WithSampler(s Sampler) Option { return func(c *config) { c.sampler = s } }
 
-// WithLogger sets where problems of the exporter are reported, at most once
-// every ten seconds with the number of those left out. Default slog.Default().
+// WithLogger sets where problems of the exporter, and spans that submits dropped, are
+// reported: each kind at most once every ten seconds, with the number of those left
+// out. What a head sampler decided against is no problem. Default slog.Default().
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
 // LowLatency is a preset for spans that should be seen soon: rings of 4 Ki spans

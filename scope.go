@@ -13,40 +13,77 @@ import (
 const maxScopes = 1 << 14
 
 // scopes gives every distinct scope of a collector a small number, which travels
-// through the ring as the record's tag, and keeps its encoding.
+// through the ring as the record's tag, and keeps what a batch writes in front of
+// its spans.
 type scopes struct {
 	mu      sync.RWMutex
-	headers [][]byte          // by number; scope 0 is the empty one
-	byBytes map[string]uint32 // encoded header → number
+	kept    []scopeHeader // by number; scope 0 is the empty one of the collector's resource
+	numbers map[scopeKey]uint32
+
+	resources       [][]byte // encoded headers, by number; resource 0 is the collector's
+	resourceNumbers map[string]uint32
 }
 
-func newScopes() *scopes {
-	return &scopes{headers: [][]byte{nil}, byBytes: map[string]uint32{"": 0}}
+// scopeHeader is what the ResourceSpans and the ScopeSpans of a scope begin with.
+type scopeHeader struct {
+	number   uint32 // of the resource: equal ones have the same
+	resource []byte
+	scope    []byte
+}
+
+type scopeKey struct {
+	resource uint32
+	header   string
+}
+
+func newScopes(resource *Resource) *scopes {
+	own := appendResourceHeader(nil, resource)
+	return &scopes{
+		kept:            []scopeHeader{{resource: own}},
+		numbers:         map[scopeKey]uint32{{}: 0},
+		resources:       [][]byte{own},
+		resourceNumbers: map[string]uint32{string(own): 0},
+	}
 }
 
 // intern returns the number of a scope equal to s; ok is false when there are
 // too many.
 func (t *scopes) intern(s *Scope) (number uint32, ok bool) {
-	h := appendScopeHeader(nil, s)
+	header := appendScopeHeader(nil, s)
+	var resource []byte
+	if s.Resource != nil {
+		resource = appendResourceHeader(nil, s.Resource)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n, seen := t.byBytes[string(h)]; seen {
-		return n, true
+	rn, known := uint32(0), s.Resource == nil
+	if !known {
+		rn, known = t.resourceNumbers[string(resource)]
 	}
-	if len(t.headers) >= maxScopes {
+	if known {
+		if n, seen := t.numbers[scopeKey{rn, string(header)}]; seen {
+			return n, true
+		}
+	}
+	if len(t.kept) >= maxScopes {
 		return 0, false
 	}
-	n := uint32(len(t.headers))
-	t.headers = append(t.headers, h)
-	t.byBytes[string(h)] = n
+	if !known { // a new scope for certain, so that the limit of scopes is one of resources, too
+		rn = uint32(len(t.resources))
+		t.resources = append(t.resources, resource)
+		t.resourceNumbers[string(resource)] = rn
+	}
+	n := uint32(len(t.kept))
+	t.kept = append(t.kept, scopeHeader{number: rn, resource: t.resources[rn], scope: header})
+	t.numbers[scopeKey{rn, string(header)}] = n
 	return n, true
 }
 
-// header returns what a ScopeSpans of this scope begins with.
-func (t *scopes) header(number uint32) []byte {
+// header returns what the spans of a scope are put behind.
+func (t *scopes) header(number uint32) scopeHeader {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.headers[number]
+	return t.kept[number]
 }
 
 // appendScopeHeader appends the fields scope and schema_url of a ScopeSpans.

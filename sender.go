@@ -19,8 +19,9 @@ type sender struct {
 	cfg        *config
 	exporter   Exporter
 	newBuilder func() *Builder
-	settled    func() // called without the lock when an export has ended
-	trouble    throttle.Log
+	settled    func()   // called without the lock when an export has ended
+	metrics    *metrics // may be nil
+	trouble    [numReasons]throttle.Log
 
 	// spare holds builders that have been used. A pool and not a list, so that what
 	// a burst needed is kept while it lasts, and the garbage collector has it back later.
@@ -39,10 +40,23 @@ type sender struct {
 	outstanding map[uint64]*Builder // pushed and not settled
 	progress    chan struct{}       // closed, and replaced, when a batch is settled
 	pace        pacer
+	out         outcome
+}
 
-	exported uint64
-	dropped  Drops
+// outcome is the sender's part of the ledger.
+type outcome struct {
+	handed   uint64 // spans given to the exporter
+	exported uint64 // of those: delivered
+	lost     Drops  // of those: not delivered
+	unsent   uint64 // given up at shutdown, before the exporter had them
 	batches  uint64
+}
+
+// dropped returns how many spans were dropped, by reason.
+func (o *outcome) dropped() Drops {
+	d := o.lost
+	d[ReasonShutdown] += o.unsent
+	return d
 }
 
 func newSender(cfg *config, exporter Exporter, newBuilder func() *Builder, settled func()) *sender {
@@ -120,8 +134,11 @@ func (s *sender) deliver(b *Builder) {
 			lost[ReasonPanic] = uint64(batch.Len())
 			s.wg.Go(s.run)
 		}
-		s.settle(b, batch.Len(), lost, err, time.Since(started))
+		took := time.Since(started)
+		s.metrics.exportEnded(took, lost, err) // before a Flush can see that it has ended
+		s.settle(b, batch.Len(), lost, took)
 		s.settled()
+		s.complain(batch.Len(), lost, err)
 	}()
 	lost, err = s.export(batch)
 	returned = true
@@ -140,6 +157,7 @@ func (s *sender) pop() *Builder {
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
 	s.queuedBytes -= b.memory()
+	s.out.handed += uint64(b.Len())
 	return b
 }
 
@@ -158,12 +176,34 @@ func (s *sender) export(b *Batch) (lost Drops, err error) {
 	return Losses(err, b.Len()), err
 }
 
+// complain logs an export's error, each kind at most once a period.
+func (s *sender) complain(spans int, lost Drops, err error) {
+	if err == nil {
+		return
+	}
+	reason := mainReason(lost)
+	s.trouble[reason].Warn(s.cfg.logger, "cannot export spans", slog.Int("spans", spans),
+		slog.String("reason", reason.String()), slog.Any("error", err))
+}
+
+// mainReason returns the reason for which most spans were lost; ReasonExport when
+// none were.
+func mainReason(lost Drops) Reason {
+	main := ReasonExport
+	for r, n := range lost {
+		if n > lost[main] {
+			main = Reason(r)
+		}
+	}
+	return main
+}
+
 // settle enters an export's end into the ledger, unless it was given up before.
-func (s *sender) settle(b *Builder, spans int, lost Drops, err error, took time.Duration) {
+func (s *sender) settle(b *Builder, spans int, lost Drops, took time.Duration) {
 	s.mu.Lock()
 	if _, open := s.outstanding[b.number]; open {
-		s.dropped.add(&lost)
-		s.exported += uint64(spans) - lost.Total()
+		s.out.lost.add(&lost)
+		s.out.exported += uint64(spans) - lost.Total()
 		s.close(b)
 	}
 	s.pace.observe(spans, took, len(s.queue) > 0)
@@ -174,15 +214,12 @@ func (s *sender) settle(b *Builder, spans int, lost Drops, err error, took time.
 	s.mu.Unlock()
 	b.Reset()
 	s.spare.Put(b)
-	if err != nil {
-		s.trouble.Warn(s.cfg.logger, "cannot export spans", slog.Int("spans", spans), slog.Any("error", err))
-	}
 }
 
 // close takes a batch off the outstanding ones. The lock is held.
 func (s *sender) close(b *Builder) {
 	delete(s.outstanding, b.number)
-	s.batches++
+	s.out.batches++
 	close(s.progress)
 	s.progress = make(chan struct{})
 }
@@ -215,12 +252,16 @@ func (s *sender) abandon(more int) {
 	s.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := more
-	for _, b := range s.outstanding {
-		n += b.Len()
+	unsent := more
+	for _, b := range s.queue {
+		unsent += b.Len()
 		s.close(b)
 	}
-	s.dropped[ReasonShutdown] += uint64(n)
+	s.out.unsent += uint64(unsent)
+	for _, b := range s.outstanding {
+		s.out.lost[ReasonShutdown] += uint64(b.Len())
+		s.close(b)
+	}
 	s.queue, s.queuedBytes = nil, 0
 }
 
@@ -231,20 +272,26 @@ func (s *sender) lastNumber() uint64 {
 	return s.number
 }
 
-// lost returns how many spans exports have lost, for any reason.
+// lost returns how many spans are lost, for any reason.
 func (s *sender) lost() uint64 {
+	out := s.outcome()
+	return out.dropped().Total()
+}
+
+func (s *sender) outcome() outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.dropped.Total()
+	return s.out
 }
 
 // addTo adds the sender's part of the ledger.
 func (s *sender) addTo(st *Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Exported = s.exported
-	st.Dropped.add(&s.dropped)
-	st.Batches = s.batches
+	dropped := s.out.dropped()
+	st.Exported = s.out.exported
+	st.Dropped.add(&dropped)
+	st.Batches = s.out.batches
 	st.QueuedBatches = len(s.queue)
 	st.QueuedBytes = s.queuedBytes
 	st.Exporting = s.exporting

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -255,4 +256,124 @@ func TestShutdownDelivers(t *testing.T) {
 			t.Errorf("%v, %d arrived after %v", err, e.total(t), time.Since(before))
 		}
 	})
+}
+
+// TestShutdownThousandsOfTimes: a collector's whole life, as short as it can be, over and
+// over: what a submit accepted has arrived when Shutdown returns.
+func TestShutdownThousandsOfTimes(t *testing.T) {
+	checkLeaks(t)
+	random := seeded(t)
+	total := 0
+	for range rounds(3000) {
+		e := new(backend)
+		c, err := New(e, quiet, WithResource(&Resource{}), WithRingBits(6), WithInterval(time.Millisecond), WithBatchSpans(1+random.IntN(64)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := c.Register()
+		var accepted [3]uint64
+		var all, begun sync.WaitGroup
+		for who, submit := range []func(*Span) error{p.TrySubmit, c.TrySubmit,
+			func(s *Span) error { return c.Submit(context.Background(), s) }} {
+			begun.Add(1)
+			all.Go(func() {
+				for k := uint64(0); ; k++ {
+					s := numbered(uint64(who)<<32 | k)
+					switch err := submit(s); err {
+					case nil:
+						accepted[who]++
+					case ErrClosed:
+						if k == 0 {
+							begun.Done()
+						}
+						return
+					}
+					if k == 0 {
+						begun.Done()
+					}
+					runtime.Gosched()
+				}
+			})
+		}
+		if random.IntN(2) == 0 {
+			begun.Wait()
+		}
+		for range random.IntN(20) {
+			runtime.Gosched()
+		}
+		if err := c.Shutdown(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		arrived := e.total(t) // before the submits have ended: Shutdown is what it waits for
+		all.Wait()
+		if want := accepted[0] + accepted[1] + accepted[2]; uint64(arrived) != want || c.Stats().Exported != want {
+			t.Fatalf("%d arrived, %d accepted: %v", arrived, want, c.Stats())
+		}
+		total += arrived
+	}
+	if total == 0 {
+		t.Error("no span was ever accepted: the test has shown nothing")
+	}
+}
+
+// TestShutdownSaysWhatIsLost: the error of Shutdown has the number of the spans that the
+// ledger has as dropped, whatever happened to them, and there is none if it is zero.
+func TestShutdownSaysWhatIsLost(t *testing.T) {
+	random := seeded(t)
+	said := regexp.MustCompile(`^ringtail: shutdown: (\d+) spans were not delivered: `)
+	for range rounds(200) {
+		begun := make(chan struct{}) // Shutdown: what is lost before is no matter of it
+		moods := fork(random)
+		var mu sync.Mutex
+		e := &backend{behave: func(ctx context.Context, b *Batch) (int, error) {
+			<-begun
+			mu.Lock()
+			mood, part := moods.IntN(5), moods.IntN(b.Len()+1)
+			mu.Unlock()
+			switch mood {
+			case 0: // dead
+				<-ctx.Done()
+				return 0, ctx.Err()
+			case 1:
+				return 0, errors.New("down")
+			case 2:
+				return b.Len() - part, &ExportError{Spans: part, Reason: ReasonRejected}
+			case 3:
+				return b.Len() - part, errors.Join(&ExportError{Spans: part, Reason: ReasonClosed}, &ExportError{Reason: ReasonTimeout})
+			}
+			return b.Len(), nil
+		}}
+		c := start(t, e, WithBatchSpans(1+random.IntN(50)), WithConcurrentExports(1+random.IntN(3)), WithRingBits(7))
+		for n := range uint64(random.IntN(200)) {
+			c.TrySubmit(numbered(n))
+		}
+		if random.IntN(2) == 0 {
+			c.TrySubmitRequest(request(t, 1000, 3))
+		}
+		if random.IntN(2) == 0 {
+			c.wake()
+		}
+		c.TrySubmit(&Span{}) // refused, and not lost
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.IntN(3000))*time.Microsecond)
+		done := make(chan error)
+		go func() { done <- c.Shutdown(ctx) }()
+		eventually(t, "Shutdown has begun", func() bool {
+			c.core.register.Lock()
+			defer c.core.register.Unlock()
+			return c.core.closed
+		})
+		close(begun)
+		err := <-done
+		cancel()
+		s := c.Stats()
+		balance(t, s)
+		lost := s.Dropped.Total() - s.Dropped.Of(ReasonInvalid) - s.Dropped.Of(ReasonFull)
+		told := "0"
+		if m := said.FindStringSubmatch(fmt.Sprint(err)); m != nil {
+			told = m[1]
+		}
+		if told != fmt.Sprint(lost) || s.InFlight != 0 || (err == nil) != (lost == 0) {
+			t.Fatalf("%v; Shutdown says: %v", s, err)
+		}
+	}
 }

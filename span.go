@@ -51,7 +51,8 @@ type Span struct {
 	Scope *Scope
 
 	// Resource is set on spans that [Batch.Spans] decodes, and shared by them.
-	// A submitted span has its collector's resource, whatever stands here.
+	// A submitted span has the resource of its Scope, or else its collector's,
+	// whatever stands here.
 	Resource *Resource
 }
 
@@ -83,6 +84,13 @@ type Scope struct {
 	SchemaURL         string
 	Attributes        []attribute.KeyValue
 	DroppedAttributes uint32
+
+	// Resource is what the scope's spans come from; nil is the collector's resource.
+	// It is part of the scope's identity: equal scopes with different resources
+	// are different, and count on their own towards the limit of [ErrTooManyScopes].
+	// It may be shared, and must not be changed once a span with it has been submitted.
+	// A scope that [Batch.Spans] decodes leaves it nil: there, Span.Resource has it.
+	Resource *Resource
 }
 
 // Resource describes the process that spans come from.

@@ -64,31 +64,35 @@ func cpuTime() time.Duration {
 
 // BenchmarkExport sends batches of 4096 spans, about 1 MiB, one after another, to a
 // receiver in the same process, which does not decompress them. cpu-ns/span is user
-// and system time of both sides.
+// and system time of both sides. The batch is in one piece, or in as many as a daemon
+// has read from its log, and then a new one for each export, as there.
 func BenchmarkExport(b *testing.B) {
 	const spans = 4096
 	batch := otlptest.Realistic(b, spans)
 	for _, compressor := range []string{"none", "gzip", "zstd"} {
-		b.Run(fmt.Sprintf("compressor=%s", compressor), func(b *testing.B) {
-			benchmark(b, batch, compressor)
-		})
+		for _, pieces := range []int{1, 32} {
+			b.Run(fmt.Sprintf("compressor=%s/pieces=%d", compressor, pieces), func(b *testing.B) {
+				benchmark(b, batch, pieces, compressor)
+			})
+		}
 	}
 }
 
-func benchmark(b *testing.B, batch *ringtail.Batch, compressor string) {
+func benchmark(b *testing.B, batch *ringtail.Batch, pieces int, compressor string) {
 	e, err := New(rawReceiver(b, compressor), WithInsecure(), WithCompressor(compressor))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer e.Shutdown(b.Context())
-	b.SetBytes(int64(len(batch.Bytes())))
+	requests := otlptest.Pieces(b, batch, pieces)
+	b.SetBytes(int64(batch.Size()))
 	b.ReportAllocs()
 	if err := e.Export(b.Context(), batch); err != nil {
 		b.Fatal(err)
 	}
 	cpu := cpuTime()
 	for b.Loop() {
-		if err := e.Export(b.Context(), batch); err != nil {
+		if err := e.Export(b.Context(), ringtail.JoinBatch(requests, batch.Len())); err != nil {
 			b.Fatal(err)
 		}
 	}

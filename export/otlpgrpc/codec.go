@@ -13,8 +13,8 @@ import (
 )
 
 type (
-	request  []byte // an encoded ExportTraceServiceRequest, perhaps compressed
-	response []byte // an encoded ExportTraceServiceResponse
+	request  [][]byte // an encoded ExportTraceServiceRequest in pieces, perhaps compressed
+	response []byte   // an encoded ExportTraceServiceResponse
 )
 
 // codec passes encoded messages through. It is used for our calls only and is not
@@ -25,7 +25,7 @@ type (
 // let go, since it forgets to release what belongs to a stream that has gone. So the
 // bytes are copied, into memory that grpc-go gives back once it is done, and that
 // the garbage collector takes if it does not. docs/design/otlp-export.md says what
-// that costs.
+// that costs. A message in pieces is joined by the same copy.
 type codec struct {
 	copied bool // what sends the message takes a copy by itself
 }
@@ -39,9 +39,22 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 		return nil, fmt.Errorf("otlpgrpc: cannot send a %T", v)
 	}
 	if c.copied {
-		return mem.BufferSlice{mem.SliceBuffer(msg)}, nil
+		data := make(mem.BufferSlice, len(msg))
+		for i, piece := range msg {
+			data[i] = mem.SliceBuffer(piece)
+		}
+		return data, nil
 	}
-	return mem.BufferSlice{mem.Copy(msg, copies)}, nil
+	size := 0
+	for _, piece := range msg {
+		size += len(piece)
+	}
+	buf := copies.Get(size)
+	joined := (*buf)[:0]
+	for _, piece := range msg {
+		joined = append(joined, piece...)
+	}
+	return mem.BufferSlice{mem.NewBuffer(buf, copies)}, nil
 }
 
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {

@@ -12,6 +12,9 @@ package otlpgrpc
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -54,10 +57,14 @@ const method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 type Exporter struct {
 	client *otlpclient.Client
 	conn   *grpc.ClientConn
+	target string // as grpc-go has it
 	header metadata.MD
 }
 
-var _ ringtail.Exporter = (*Exporter)(nil)
+var (
+	_ ringtail.Exporter  = (*Exporter)(nil)
+	_ ringtail.Describer = (*Exporter)(nil)
+)
 
 // New returns an exporter to an endpoint, in one of the forms
 //
@@ -100,10 +107,12 @@ func newExporter(endpoint string, cfg *config) (*Exporter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("WithCompressor: %w", err)
 	}
-	e := &Exporter{header: metadata.New(cfg.Headers)}
-	transport := otlpclient.Transport{Send: e.send, Close: e.close}
+	e := &Exporter{target: to.target, header: metadata.New(cfg.Headers)}
+	transport := otlpclient.Transport{To: endpoint, Send: e.send, Close: e.close}
 	if compressor != nil {
-		transport.Encode = compressor.Append
+		transport.Encode = func(dst []byte, b *ringtail.Batch) ([]byte, error) {
+			return compressor.Append(dst, b.Parts()...)
+		}
 	}
 	e.conn, err = grpc.NewClient(to.target, append(dialOptions(cfg, creds, compressor), cfg.dial...)...)
 	if err != nil {
@@ -159,13 +168,26 @@ func (e *Exporter) Export(ctx context.Context, b *ringtail.Batch) error {
 // return its error.
 func (e *Exporter) Shutdown(ctx context.Context) error { return e.client.Shutdown(ctx) }
 
+// Describe returns the exporter's type and the address that it sends to.
+func (e *Exporter) Describe() ringtail.ExporterInfo {
+	info := ringtail.ExporterInfo{Type: "otlp_grpc_span_exporter"}
+	if path, ok := strings.CutPrefix(e.target, "unix:"); ok {
+		info.ServerAddress = path
+		return info
+	}
+	host, port, _ := net.SplitHostPort(strings.TrimPrefix(e.target, "dns:///"))
+	info.ServerAddress = host
+	info.ServerPort, _ = strconv.Atoi(port)
+	return info
+}
+
 func (e *Exporter) close() error {
 	_ = e.conn.Close() // fails only when it is closed already
 	return nil
 }
 
 // send makes one attempt.
-func (e *Exporter) send(ctx context.Context, msg []byte) (otlpclient.Answer, error) {
+func (e *Exporter) send(ctx context.Context, msg [][]byte) (otlpclient.Answer, error) {
 	if len(e.header) > 0 {
 		ctx = metadata.NewOutgoingContext(ctx, e.header)
 	}

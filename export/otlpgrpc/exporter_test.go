@@ -21,10 +21,13 @@ func TestExportDelivers(t *testing.T) {
 	otlptest.NoLeaks(t)
 	r := new(receiver).start(t)
 	e := newTestExporter(t, "http://"+r.addr, WithHeaders(map[string]string{"X-Tenant": "blue"}), WithUserAgent("shop/1.2"))
-	if err := e.Export(t.Context(), otlptest.Batch(t, 1, 100, 30)); err != nil {
-		t.Fatal(err)
+	for i, pieces := range []int{1, 2, 10} {
+		b := otlptest.Batch(t, 1+100*i, 100, 30)
+		if err := e.Export(t.Context(), ringtail.JoinBatch(otlptest.Pieces(t, b, pieces), b.Len())); err != nil {
+			t.Fatal(err)
+		}
 	}
-	r.wantTaken(1, 100)
+	r.wantTaken(1, 300)
 	for name, want := range map[string]string{
 		"content-type": "application/grpc+proto",
 		"user-agent":   "shop/1.2 ringtail/" + ringtail.Version + " (OTel-OTLP-Exporter-Go) grpc-go/" + grpc.Version,

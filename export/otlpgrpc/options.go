@@ -79,17 +79,26 @@ func (c *config) validate() error {
 		return err
 	}
 	for name, value := range c.Headers {
-		lower := strings.ToLower(name)
-		if strings.HasPrefix(lower, "grpc-") || lower == "content-type" || lower == "te" || lower == "user-agent" {
-			return fmt.Errorf("WithHeaders: %q is set by gRPC itself", name)
+		if err := checkHeader(name, value); err != nil {
+			return fmt.Errorf("WithHeaders: %w", err)
 		}
-		if strings.HasSuffix(lower, "-bin") {
-			continue // any bytes: gRPC encodes them
-		}
-		for _, r := range value {
-			if r < 0x20 || r > 0x7e {
-				return fmt.Errorf("WithHeaders: the value of %q has characters that a gRPC header cannot have", name)
-			}
+	}
+	return nil
+}
+
+// checkHeader refuses what gRPC sets itself or cannot send. Its errors do not show
+// the value.
+func checkHeader(name, value string) error {
+	lower := strings.ToLower(name)
+	if strings.HasPrefix(lower, "grpc-") || lower == "content-type" || lower == "te" || lower == "user-agent" {
+		return fmt.Errorf("%q is set by gRPC itself", name)
+	}
+	if strings.HasSuffix(lower, "-bin") {
+		return nil // any bytes: gRPC encodes them
+	}
+	for _, r := range value {
+		if r < 0x20 || r > 0x7e {
+			return fmt.Errorf("the value of %q has characters that a gRPC header cannot have", name)
 		}
 	}
 	return nil

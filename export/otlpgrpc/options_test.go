@@ -149,7 +149,11 @@ func TestCompression(t *testing.T) {
 		e := newTestExporter(t, r.addr, WithInsecure(), WithCompressor(name), WithMaxRequestBytes(1<<30))
 		for _, bytes := range []int{0, 10, 1000} {
 			r.reset()
-			err := e.Export(t.Context(), otlptest.Batch(t, 1, 2000, bytes))
+			b := otlptest.Batch(t, 1, 2000, bytes)
+			if bytes == 10 {
+				b = ringtail.JoinBatch(otlptest.Pieces(t, b, 10), b.Len())
+			}
+			err := e.Export(t.Context(), b)
 			if losses := ringtail.Losses(err, 2000); losses[ringtail.ReasonRejected] != 3 || losses.Total() != 3 {
 				t.Errorf("%s: %v", name, err)
 			}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ringtail-otel/ringtail"
 	"github.com/ringtail-otel/ringtail/export"
 	"github.com/ringtail-otel/ringtail/export/internal/otlptest"
 )
@@ -21,6 +22,14 @@ import (
 // middle of a message. Export's time is over, the batch is overwritten, and only
 // then does the receiver go on to read: what it gets must be what was exported.
 func TestBatchIsNotReadAfterExport(t *testing.T) {
+	b := otlptest.Batch(t, 1, 16, 1<<20) // more than the socket takes
+	t.Run("one piece", func(t *testing.T) { exportAndOverwrite(t, b.Clone()) })
+	t.Run("many pieces", func(t *testing.T) {
+		exportAndOverwrite(t, ringtail.JoinBatch(otlptest.Pieces(t, b, 16), b.Len()))
+	})
+}
+
+func exportAndOverwrite(t *testing.T, b *ringtail.Batch) {
 	otlptest.NoLeaks(t)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -58,12 +67,11 @@ func TestBatchIsNotReadAfterExport(t *testing.T) {
 	}()
 	e := newTestExporter(t, lis.Addr().String(), WithInsecure(), WithMaxRequestBytes(1<<30),
 		WithTimeout(300*time.Millisecond), WithRetry(export.RetryConfig{MaxAttempts: 1}))
-	b := otlptest.Batch(t, 1, 16, 1<<20) // more than the socket takes
 	want := b.Clone().Bytes()
 	if err := e.Export(t.Context(), b); status.Code(err) != codes.DeadlineExceeded {
 		t.Fatal(err)
 	}
-	clear(b.Bytes())
+	overwrite(b)
 	close(goOn)
 	data := <-got
 	const header = 5 // of a gRPC message
@@ -72,6 +80,12 @@ func TestBatchIsNotReadAfterExport(t *testing.T) {
 	}
 	if len(data) == header+len(want) {
 		t.Error("the receiver got everything: the test has shown nothing")
+	}
+}
+
+func overwrite(b *ringtail.Batch) {
+	for _, piece := range b.Parts() {
+		clear(piece)
 	}
 }
 
@@ -94,6 +108,9 @@ func TestReceiverThatAnswersBeforeItReads(t *testing.T) {
 		e := newTestExporter(t, lis.Addr().String(), WithInsecure(), WithCompressor(compressor), quick)
 		for i := range 40 {
 			b := batch.Clone()
+			if i%4 < 2 {
+				b = ringtail.JoinBatch(otlptest.Pieces(t, b, 20), b.Len())
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			if i%2 == 1 {
 				ctx, cancel = context.WithTimeout(t.Context(), time.Duration(i)*50*time.Microsecond)
@@ -102,7 +119,7 @@ func TestReceiverThatAnswersBeforeItReads(t *testing.T) {
 				t.Error("taken")
 			}
 			cancel()
-			clear(b.Bytes())
+			overwrite(b)
 		}
 	}
 }

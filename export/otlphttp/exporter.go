@@ -59,7 +59,10 @@ type Exporter struct {
 	json        bool
 }
 
-var _ ringtail.Exporter = (*Exporter)(nil)
+var (
+	_ ringtail.Exporter  = (*Exporter)(nil)
+	_ ringtail.Describer = (*Exporter)(nil)
+)
 
 // New returns an exporter to a URL, http or https. A URL without a path gets the
 // usual one, /v1/traces; any other, "/" too, is used as it is. Without a port it is
@@ -126,6 +129,7 @@ func newExporter(endpoint string, cfg *config) (*Exporter, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	e.client = otlpclient.NewClient(cfg.Config, otlpclient.Transport{
+		To:     to.Redacted(),
 		Encode: e.encoder(compressor),
 		Send:   e.send,
 		Close:  func() error { connections.CloseIdleConnections(); return nil },
@@ -158,17 +162,17 @@ func parseURL(endpoint string) (*url.URL, error) {
 
 // encoder returns what turns a request into the body that is sent; nil if it is the
 // same.
-func (e *Exporter) encoder(c *otlpclient.Compressor) func(dst, request []byte) ([]byte, error) {
+func (e *Exporter) encoder(c *otlpclient.Compressor) func(dst []byte, b *ringtail.Batch) ([]byte, error) {
 	switch {
 	case !e.json && c == nil:
 		return nil
 	case !e.json:
-		return c.Append
+		return func(dst []byte, b *ringtail.Batch) ([]byte, error) { return c.Append(dst, b.Parts()...) }
 	case c == nil:
-		return otlp.AppendJSON
+		return func(dst []byte, b *ringtail.Batch) ([]byte, error) { return otlp.AppendJSON(dst, b.Bytes()) }
 	}
-	return func(dst, request []byte) ([]byte, error) {
-		json, err := otlp.AppendJSON(nil, request)
+	return func(dst []byte, b *ringtail.Batch) ([]byte, error) {
+		json, err := otlp.AppendJSON(nil, b.Bytes())
 		if err != nil {
 			return dst, err
 		}
@@ -185,8 +189,21 @@ func (e *Exporter) Export(ctx context.Context, b *ringtail.Batch) error {
 // return its error.
 func (e *Exporter) Shutdown(ctx context.Context) error { return e.client.Shutdown(ctx) }
 
+// Describe returns the exporter's type and the address that it sends to.
+func (e *Exporter) Describe() ringtail.ExporterInfo {
+	info := ringtail.ExporterInfo{Type: "otlp_http_span_exporter", ServerAddress: e.url.Hostname()}
+	if e.json {
+		info.Type = "otlp_http_json_span_exporter"
+	}
+	info.ServerPort, _ = strconv.Atoi(e.url.Port())
+	if info.ServerPort == 0 {
+		info.ServerPort = map[string]int{"http": 80, "https": 443}[e.url.Scheme]
+	}
+	return info
+}
+
 // send makes one attempt.
-func (e *Exporter) send(ctx context.Context, msg []byte) (otlpclient.Answer, error) {
+func (e *Exporter) send(ctx context.Context, msg [][]byte) (otlpclient.Answer, error) {
 	m := newMessage(msg)
 	defer m.revoke()
 	req := (&http.Request{
@@ -196,7 +213,7 @@ func (e *Exporter) send(ctx context.Context, msg []byte) (otlpclient.Answer, err
 		Header:        e.header.Clone(),
 		Body:          m.reader(),
 		GetBody:       func() (io.ReadCloser, error) { return m.reader(), nil },
-		ContentLength: int64(len(msg)),
+		ContentLength: int64(m.size),
 	}).WithContext(ctx)
 	resp, err := e.http.Do(req)
 	if err != nil {

@@ -43,7 +43,11 @@ func TestExportDelivers(t *testing.T) {
 			e := newTestExporter(t, r.server.URL, append(c.opts,
 				WithHeaders(map[string]string{"x-tenant": "blue", "Host": "shop.example"}), WithUserAgent("shop/1.2"))...)
 			for i := range 5 {
-				if err := e.Export(t.Context(), otlptest.Batch(t, 1+200*i, 200, 300*i)); err != nil {
+				b := otlptest.Batch(t, 1+200*i, 200, 300*i)
+				if i%2 == 1 {
+					b = ringtail.JoinBatch(otlptest.Pieces(t, b, 10), b.Len())
+				}
+				if err := e.Export(t.Context(), b); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -210,12 +214,17 @@ func TestBatchIsNotTouchedAfterExport(t *testing.T) {
 		e := newTestExporter(t, server.URL, WithTLSClientConfig(server.Client().Transport.(*http.Transport).TLSClientConfig), quick)
 		for i := range 20 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond)
-			b := batch.Clone()
+			b := ringtail.JoinBatch(otlptest.Pieces(t, batch, 1+i), batch.Len())
+			if i == 0 {
+				b = batch.Clone()
+			}
 			if err := e.Export(ctx, b); err == nil {
 				t.Error("taken")
 			}
 			cancel()
-			clear(b.Bytes())
+			for _, piece := range b.Parts() {
+				clear(piece)
+			}
 		}
 		if err := e.Shutdown(t.Context()); err != nil {
 			t.Error(err)

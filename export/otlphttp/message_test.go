@@ -7,10 +7,19 @@ import (
 )
 
 func TestMessageCanBeReadAgainAndThenTakenAway(t *testing.T) {
-	m := newMessage([]byte("0123456789"))
-	for range 2 {
-		if b, err := io.ReadAll(m.reader()); err != nil || string(b) != "0123456789" {
-			t.Errorf("%q, %v", b, err)
+	m := newMessage([][]byte{[]byte("012"), nil, []byte("3456"), []byte("789"), {}})
+	for n := 1; n < 12; n++ {
+		var got []byte
+		r, buf := m.reader(), make([]byte, n)
+		for len(got) < 10 {
+			k, err := r.Read(buf)
+			if want := min(n, 10-len(got)); k != want || err != nil {
+				t.Fatalf("read %d bytes, %v, want %d", k, err, want)
+			}
+			got = append(got, buf[:k]...)
+		}
+		if k, err := r.Read(buf); string(got) != "0123456789" || k != 0 || err != io.EOF {
+			t.Errorf("%q, then %d bytes, %v", got, k, err)
 		}
 	}
 	done, half := m.reader(), m.reader()
@@ -29,7 +38,7 @@ func TestMessageCanBeReadAgainAndThenTakenAway(t *testing.T) {
 func TestRevokeWaitsForReads(t *testing.T) {
 	for range 50 {
 		bytes := []byte(strings.Repeat("x", 1<<16))
-		m := newMessage(bytes)
+		m := newMessage([][]byte{bytes[:1<<10], bytes[1<<10:]})
 		started, ended := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(ended)

@@ -79,11 +79,19 @@ func (c *config) validate() error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	for name := range c.Headers {
-		switch http.CanonicalHeaderKey(name) {
-		case "Content-Type", "Content-Encoding", "Content-Length", "Transfer-Encoding", "User-Agent":
-			return fmt.Errorf("WithHeaders: %q is set by the exporter", name)
+	for name, value := range c.Headers {
+		if err := checkHeader(name, value); err != nil {
+			return fmt.Errorf("WithHeaders: %w", err)
 		}
+	}
+	return nil
+}
+
+// checkHeader refuses what describes the body. Its errors do not show the value.
+func checkHeader(name, _ string) error {
+	switch http.CanonicalHeaderKey(name) {
+	case "Content-Type", "Content-Encoding", "Content-Length", "Transfer-Encoding", "User-Agent":
+		return fmt.Errorf("%q is set by the exporter", name)
 	}
 	return nil
 }

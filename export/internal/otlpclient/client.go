@@ -17,16 +17,19 @@ var errShutdown = errors.New("the exporter is shut down")
 
 // Transport is one way of carrying requests to a receiver.
 type Transport struct {
+	// To is the endpoint, for people; it holds no secret.
+	To string
+
 	// Encode appends to dst, which has no bytes, the message that carries a
 	// request. It is called once for a request, however often that is sent. Nil
-	// sends the request as it is.
-	Encode func(dst, request []byte) ([]byte, error)
+	// sends the request as it is, in the pieces that it is in.
+	Encode func(dst []byte, request *ringtail.Batch) ([]byte, error)
 
-	// Send makes one attempt to deliver a message, and does not touch it any more
-	// after it has returned. What may be tried again is an
+	// Send makes one attempt to deliver a message, in pieces, and does not touch
+	// them any more after it has returned. What may be tried again is an
 	// [export.RetryableError], a refusal is Refused, the answer to what was
 	// taken is judged by Client.Answer.
-	Send func(ctx context.Context, message []byte) (Answer, error)
+	Send func(ctx context.Context, message [][]byte) (Answer, error)
 
 	// Close releases the connections; exports under way fail.
 	Close func() error
@@ -41,9 +44,9 @@ type Answer struct {
 
 // Client is an exporter on top of a Transport.
 type Client struct {
-	cfg       Config
-	transport Transport
-	trouble   throttle.Log
+	cfg                           Config
+	transport                     Transport
+	unreadable, warnings, delayed throttle.Log
 
 	open       context.Context // ends at Shutdown: no pause begins any more
 	beginClose context.CancelFunc
@@ -132,15 +135,15 @@ func asLoss(err error, spans int) error {
 // exportPart sends a request that is not to be split, until it is delivered, or
 // refused, or there is no more time.
 func (c *Client) exportPart(ctx, pauses context.Context, b *ringtail.Batch) error {
-	message := b.Bytes()
+	message := b.Parts()
 	if c.transport.Encode != nil {
 		buf := buffers.Get().(*[]byte)
 		defer putBuffer(buf)
-		encoded, err := c.transport.Encode((*buf)[:0], message)
+		encoded, err := c.transport.Encode((*buf)[:0], b)
 		if err != nil {
 			return Refused(b.Len(), fmt.Errorf("cannot encode the request: %w", err))
 		}
-		*buf, message = encoded, encoded
+		*buf, message = encoded, [][]byte{encoded}
 	}
 	return export.Do(pauses, c.cfg.Retry, func(context.Context) error {
 		attempt, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
@@ -150,10 +153,21 @@ func (c *Client) exportPart(ctx, pauses context.Context, b *ringtail.Batch) erro
 			if last, ok := errors.AsType[refusal](err); ok {
 				return Refused(b.Len(), last.error)
 			}
+			c.noteDelay(ctx, b, err)
 			return err
 		}
 		return c.judge(answer, b.Len())
 	})
+}
+
+// noteDelay says that a backend cannot be reached while there is hope: the error that an
+// export ends with comes when that is over, a minute later, or never.
+func (c *Client) noteDelay(ctx context.Context, b *ringtail.Batch, err error) {
+	if c.cfg.Retry.MaxAttempts == 1 || ctx.Err() != nil {
+		return // whoever exports is told at once
+	}
+	c.delayed.Warn(c.cfg.Logger, "cannot deliver spans yet, trying again",
+		slog.String("to", c.transport.To), slog.Int("spans", b.Len()), slog.Any("error", err))
 }
 
 // judge says what an answer to a request of so many spans means. Receivers have been
@@ -161,13 +175,13 @@ func (c *Client) exportPart(ctx, pauses context.Context, b *ringtail.Batch) erro
 // (OTLP specification, "Partial Success".)
 func (c *Client) judge(a Answer, spans int) error {
 	if a.Err != nil {
-		c.trouble.Warn(c.cfg.Logger, "spans were taken with an answer that cannot be read", slog.Any("error", a.Err))
+		c.unreadable.Warn(c.cfg.Logger, "spans were taken with an answer that cannot be read", slog.Any("error", a.Err))
 		return nil
 	}
 	rejected := int(min(max(a.Rejected, 0), int64(spans)))
 	if rejected == 0 {
 		if a.Message != "" {
-			c.trouble.Warn(c.cfg.Logger, "the receiver warns", slog.String("message", a.Message))
+			c.warnings.Warn(c.cfg.Logger, "the receiver warns", slog.String("message", a.Message))
 		}
 		return nil
 	}

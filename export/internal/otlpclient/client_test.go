@@ -35,8 +35,8 @@ func (f *fake) client(t *testing.T, change func(*Config)) *Client {
 		t.Fatal(err)
 	}
 	return NewClient(cfg, Transport{
-		Send: func(ctx context.Context, msg []byte) (Answer, error) {
-			ids := otlptest.IDs(t, msg)
+		Send: func(ctx context.Context, msg [][]byte) (Answer, error) {
+			ids := otlptest.IDs(t, slices.Concat(msg...))
 			f.sent = append(f.sent, ids)
 			if f.send == nil {
 				return Answer{}, nil
@@ -332,12 +332,12 @@ func TestMessagesAreEncodedOnceForAllAttempts(t *testing.T) {
 		}
 		encoded, sent := 0, 0
 		c := NewClient(cfg, Transport{
-			Encode: func(dst, req []byte) ([]byte, error) {
+			Encode: func(dst []byte, b *ringtail.Batch) ([]byte, error) {
 				encoded++
-				return append(append(dst, "encoded "...), req...), nil
+				return append(append(dst, "encoded "...), b.Bytes()...), nil
 			},
-			Send: func(_ context.Context, msg []byte) (Answer, error) {
-				if !bytes.HasPrefix(msg, []byte("encoded ")) {
+			Send: func(_ context.Context, msg [][]byte) (Answer, error) {
+				if len(msg) != 1 || !bytes.HasPrefix(msg[0], []byte("encoded ")) {
 					t.Errorf("sent %q", msg)
 				}
 				if sent++; sent < 3 {
@@ -351,4 +351,30 @@ func TestMessagesAreEncodedOnceForAllAttempts(t *testing.T) {
 			t.Errorf("%v; encoded %d times, sent %d times", err, encoded, sent)
 		}
 	})
+}
+
+// A backend that cannot be reached is said so at the first attempt, not after the last.
+func TestTroubleIsSaidWhileThereIsHope(t *testing.T) {
+	for attempts, want := range map[int]string{0: `msg="ringtail: cannot deliver spans yet, trying again" to="" spans=2 error="connection refused"`, 1: ""} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			var atSecond string
+			f := &fake{}
+			f.send = func(context.Context, []int) (Answer, error) {
+				if len(f.sent) == 1 {
+					return Answer{}, &export.RetryableError{Err: errors.New("connection refused")}
+				}
+				atSecond = log.String()
+				return Answer{}, nil
+			}
+			c := f.client(t, func(cfg *Config) {
+				cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				cfg.Retry.MaxAttempts = attempts
+			})
+			err := c.Export(t.Context(), otlptest.Batch(t, 1, 2, 0))
+			if (err == nil) != (attempts == 0) || !strings.Contains(atSecond, want) || want == "" && log.Len() > 0 {
+				t.Errorf("%d attempts: %v, log %q, sent %v", attempts, err, &log, f.sent)
+			}
+		})
+	}
 }

@@ -13,8 +13,8 @@ import (
 // Compressor compresses whole messages, and decompresses what comes back. It may be
 // used by several goroutines at once.
 type Compressor struct {
-	Name   string // as content-encoding and grpc-encoding spell it
-	Append func(dst, src []byte) ([]byte, error)
+	Name   string                                          // as content-encoding and grpc-encoding spell it
+	Append func(dst []byte, src ...[]byte) ([]byte, error) // src is one message, in pieces
 	Reader func(src io.Reader) (io.ReadCloser, error)
 }
 
@@ -37,7 +37,7 @@ func NewCompressor(name string) (*Compressor, error) {
 		}
 		return &Compressor{
 			Name:   name,
-			Append: func(dst, src []byte) ([]byte, error) { return enc.EncodeAll(src, dst), nil },
+			Append: func(dst []byte, src ...[]byte) ([]byte, error) { return appendZstd(enc, dst, src), nil },
 			Reader: func(r io.Reader) (io.ReadCloser, error) {
 				d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*MaxResponse))
 				if err != nil {
@@ -59,16 +59,34 @@ var gzipWriters = sync.Pool{New: func() any {
 	return w
 }}
 
-func appendGzip(dst, src []byte) ([]byte, error) {
+func appendGzip(dst []byte, src ...[]byte) ([]byte, error) {
 	out := bytes.NewBuffer(dst)
 	w := gzipWriters.Get().(*gzip.Writer)
 	defer gzipWriters.Put(w)
 	w.Reset(out)
-	if _, err := w.Write(src); err != nil {
-		return dst, err
+	for _, piece := range src {
+		if _, err := w.Write(piece); err != nil {
+			return dst, err
+		}
 	}
 	if err := w.Close(); err != nil {
 		return dst, err
 	}
 	return out.Bytes(), nil
+}
+
+// appendZstd lays the pieces side by side first: a frame can also be written piece by
+// piece, but its writer copies all it is given into a window of its own, too, of
+// megabytes for each writer.
+func appendZstd(enc *zstd.Encoder, dst []byte, src [][]byte) []byte {
+	if len(src) == 1 {
+		return enc.EncodeAll(src[0], dst)
+	}
+	joined := buffers.Get().(*[]byte)
+	defer putBuffer(joined)
+	*joined = (*joined)[:0]
+	for _, piece := range src {
+		*joined = append(*joined, piece...)
+	}
+	return enc.EncodeAll(*joined, dst)
 }

@@ -21,7 +21,11 @@ func TestCompressors(t *testing.T) {
 			wg.Go(func() {
 				want := otlptest.Realistic(t, n).Bytes()
 				for range 5 {
-					got, err := c.Append([]byte("before"), want)
+					cut := n / 3
+					got, err := c.Append([]byte("before"), want[:cut], nil, want[cut:])
+					if n == 100 {
+						got, err = c.Append([]byte("before"), want)
+					}
 					if err != nil || !bytes.HasPrefix(got, []byte("before")) {
 						t.Errorf("%s: %v", name, err)
 						return

@@ -126,3 +126,20 @@ func NoLeaks(t testing.TB) {
 		}
 	})
 }
+
+// Pieces returns the requests that a batch comes to when it is cut into about n, each
+// in memory of its own.
+func Pieces(t testing.TB, b *ringtail.Batch, n int) [][]byte {
+	t.Helper()
+	if n == 1 {
+		return [][]byte{b.Bytes()}
+	}
+	var requests [][]byte
+	for part := range b.Split(b.Size()/n + 128) {
+		requests = append(requests, part.Bytes())
+	}
+	if len(requests) < n/2 || len(requests) > 2*n {
+		t.Fatalf("%d pieces, want about %d", len(requests), n)
+	}
+	return requests
+}
