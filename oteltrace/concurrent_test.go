@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -144,45 +143,6 @@ func TestTracersInParallel(t *testing.T) {
 		wg.Wait()
 		if got[0] != got[1] {
 			t.Fatalf("two tracers for scope %d", i)
-		}
-	}
-}
-
-// TestShutdownUnderLoad ends spans while the provider shuts down: each of them is
-// exported or counted.
-func TestShutdownUnderLoad(t *testing.T) {
-	rounds := 30
-	if testing.Short() {
-		rounds = 5
-	}
-	for range rounds {
-		h := newHarness(t)
-		tracer := h.Tracer("a")
-		const goroutines, each = 3, 100
-		begun := make(chan struct{}, goroutines)
-		var wg sync.WaitGroup
-		for range goroutines {
-			wg.Go(func() {
-				for i := range each {
-					_, s := tracer.Start(context.Background(), "x")
-					s.End()
-					if i == 10 {
-						begun <- struct{}{}
-					}
-				}
-			})
-		}
-		<-begun
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		if err := h.Shutdown(ctx); err != nil {
-			t.Fatal(err)
-		}
-		cancel()
-		wg.Wait()
-		st := h.collector.Stats()
-		if st.Submitted != goroutines*each || st.InFlight != 0 || int(st.Exported) != len(h.recorder.Spans()) ||
-			st.Exported+st.Dropped.Of(ringtail.ReasonClosed) != st.Submitted {
-			t.Fatalf("%v; %d in the exporter", st, len(h.recorder.Spans()))
 		}
 	}
 }

@@ -32,7 +32,7 @@ func (c *activeContext) Value(key any) any {
 	}
 }
 
-func (c *activeContext) String() string { return "oteltrace.Span(" + c.sc.SpanID().String() + ")" }
+func (c *activeContext) String() string { return "oteltrace.Span(" + c.spanID.String() + ")" }
 
 // spanKey is the key under which package trace looks for the span in a context. It
 // is not exported, but a context that is searched gets to see it.
@@ -79,26 +79,62 @@ func withSpan(s *span) context.Context {
 	return (*activeContext)(s)
 }
 
-// noParent is the span context of nothing. It does not change.
-var noParent trace.SpanContext
+// parent is what a span has from the span that its context carries; zero if there is
+// none.
+type parent struct {
+	traceID trace.TraceID
+	spanID  trace.SpanID
+	flags   trace.TraceFlags
+	remote  bool
+	state   *trace.TraceState // nil: empty
+}
 
-// parentOf returns the span context of the span that ctx carries. It is not to be
-// changed, and may be in the room given.
-func parentOf(ctx context.Context, room *trace.SpanContext) *trace.SpanContext {
+// find looks for the parent in ctx.
+func (p *parent) find(ctx context.Context) {
 	if c, ok := ctx.(*activeContext); ok {
-		return &c.sc
+		p.set((*span)(c))
+		return
 	}
 	if spanKeyKnown {
 		switch s := ctx.Value(spanKey).(type) {
 		case nil:
-			return &noParent
+			return
 		case *span:
-			return &s.sc
+			p.set(s)
+			return
 		case trace.Span:
-			*room = s.SpanContext()
-			return room
+			p.setContext(s.SpanContext())
+			return
 		}
 	}
-	*room = trace.SpanContextFromContext(ctx)
-	return room
+	p.setContext(trace.SpanContextFromContext(ctx))
+}
+
+func (p *parent) set(s *span) {
+	p.traceID, p.spanID, p.flags, p.state = s.traceID, s.spanID, s.flags, s.state
+}
+
+func (p *parent) setContext(sc trace.SpanContext) {
+	*p = parent{sc.TraceID(), sc.SpanID(), sc.TraceFlags(), sc.IsRemote(), stateOf(sc.TraceState())}
+}
+
+// valid reports whether there is a parent.
+func (p *parent) valid() bool { return p.traceID.IsValid() && p.spanID.IsValid() }
+
+// spanContext returns the parent's identity.
+func (p *parent) spanContext() trace.SpanContext {
+	cfg := trace.SpanContextConfig{TraceID: p.traceID, SpanID: p.spanID, TraceFlags: p.flags, Remote: p.remote}
+	if p.state != nil {
+		cfg.TraceState = *p.state
+	}
+	return trace.NewSpanContext(cfg)
+}
+
+// stateOf returns a state as spans keep it.
+func stateOf(state trace.TraceState) *trace.TraceState {
+	if state.Len() == 0 {
+		return nil
+	}
+	kept := state // the parameter would be on the heap in the other case, too
+	return &kept
 }

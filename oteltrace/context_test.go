@@ -51,14 +51,20 @@ func TestContext(t *testing.T) {
 	<-ctx2.Done()
 }
 
+func parentIn(ctx context.Context) trace.SpanContext {
+	var p parent
+	p.find(ctx)
+	return p.spanContext()
+}
+
 func TestSpanFromAnotherProvider(t *testing.T) {
 	ctx, sc := remote(trace.FlagsSampled, "")
 	for _, ctx := range []context.Context{ctx, context.WithValue(ctx, notKnown{}, 2)} {
-		if got := parentOf(ctx, new(trace.SpanContext)); !got.Equal(sc) {
+		if got := parentIn(ctx); !got.Equal(sc) {
 			t.Errorf("parent %v, want %v", got, sc)
 		}
 	}
-	if parentOf(context.Background(), new(trace.SpanContext)).IsValid() {
+	if parentIn(context.Background()).IsValid() {
 		t.Error("a parent out of nothing")
 	}
 	// Without a key that is known it is slower, and the same.
@@ -66,7 +72,7 @@ func TestSpanFromAnotherProvider(t *testing.T) {
 	defer func() { spanKey, spanKeyKnown = learnSpanKey() }()
 	p := NewTracerProvider(nil)
 	child, s := p.Tracer("a").Start(ctx, "x")
-	if trace.SpanFromContext(child) != s || s.SpanContext().TraceID() != sc.TraceID() || !parentOf(child, new(trace.SpanContext)).Equal(s.SpanContext()) {
+	if trace.SpanFromContext(child) != s || s.SpanContext().TraceID() != sc.TraceID() || !parentIn(child).Equal(s.SpanContext()) {
 		t.Error("a span is not found")
 	}
 }
@@ -93,31 +99,64 @@ func TestExecutionTracer(t *testing.T) {
 
 func TestClock(t *testing.T) {
 	var c clock
+	now := func() (mono time.Duration, wall time.Time) {
+		m, w := c.now()
+		return m, time.Unix(0, w)
+	}
+	before := monotonic()
 	last := time.Now()
 	for range 1000 {
-		now := c.now()
-		if d := now.Sub(last); d < 0 || d > time.Minute {
-			t.Fatalf("%v after %v", now, last)
+		m, w := now()
+		if d := w.Sub(last); d < -time.Millisecond || d > time.Minute || m < before {
+			t.Fatalf("%v after %v, monotonic %v after %v", w, last, m, before)
 		}
-		last = now
+		before, last = m, w
 	}
-	base := c.base.Load()
-	old := base.Add(-resync) // as if the reading were old
-	c.base.Store(&old)
-	c.now()
-	if c.base.Load() == &old {
-		t.Error("an old reading is still in use")
+	old := *c.last.Load()
+	for name, r := range map[string]reading{
+		"old":               {old.at - resync, old.epoch + int64(time.Hour)},
+		"from the future":   {old.at + time.Hour, old.epoch + int64(time.Hour)},
+		"of another bubble": {old.at - 1e9*time.Second, old.epoch + int64(time.Hour)},
+	} {
+		c.last.Store(&r)
+		if _, w := now(); time.Until(w) > time.Minute || c.last.Load() == &r {
+			t.Errorf("a reading is in use that is %s", name)
+		}
 	}
 	// A bubble's clock has nothing to do with the world's.
 	synctest.Test(t, func(t *testing.T) {
 		for range 3 {
-			if d := time.Until(c.now()); d < -time.Minute || d > time.Minute {
-				t.Errorf("%v off in a bubble", d)
+			if _, w := now(); time.Until(w) < -time.Minute || time.Until(w) > time.Minute {
+				t.Errorf("%v off in a bubble", time.Until(w))
 			}
 			time.Sleep(time.Hour)
 		}
 	})
-	if d := time.Until(c.now()); d < -time.Minute || d > time.Minute {
-		t.Errorf("%v off after a bubble", d)
+	if _, w := now(); time.Until(w) < -time.Minute || time.Until(w) > time.Minute {
+		t.Errorf("%v off after a bubble", time.Until(w))
 	}
+}
+
+// TestTimesInABubble: spans, events and ends go by the bubble's clock, with either kind
+// of start.
+func TestTimesInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracer := NewTracerProvider(nil, WithSpanType(func(s *ReadWriteSpan) trace.Span { return s })).Tracer("t")
+		for _, given := range []bool{false, true} {
+			start := time.Now()
+			var opts []trace.SpanStartOption
+			if given {
+				opts = append(opts, trace.WithTimestamp(start))
+			}
+			_, s := tracer.Start(context.Background(), "x", opts...)
+			time.Sleep(time.Minute)
+			s.AddEvent("e")
+			time.Sleep(time.Hour)
+			s.End()
+			got := s.(*ReadWriteSpan).Snapshot()
+			if !got.Start.Equal(start) || !got.Events[0].Time.Equal(start.Add(time.Minute)) || !got.End.Equal(start.Add(time.Minute+time.Hour)) {
+				t.Errorf("started at %v: %v, event at %v, end at %v", start, got.Start, got.Events[0].Time, got.End)
+			}
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
@@ -60,4 +61,41 @@ func ExampleParentBased() {
 	span.End()
 	// Output:
 	// ParentBased{root:TraceIDRatioBased{0.1},remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler,localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler}
+}
+
+// tenants is a processor that marks spans with a member of the baggage.
+type tenants struct{}
+
+func (tenants) OnStart(parent context.Context, s *oteltrace.ReadWriteSpan) {
+	if tenant := baggage.FromContext(parent).Member("tenant").Value(); tenant != "" {
+		s.SetAttributes(attribute.String("tenant", tenant))
+	}
+}
+
+func (tenants) OnEnd(s *oteltrace.ReadWriteSpan) {
+	span := s.Snapshot()
+	fmt.Println(span.Name, span.Attributes, s.ChildCount(), "children")
+}
+
+func (tenants) ForceFlush(context.Context) error { return nil }
+func (tenants) Shutdown(context.Context) error   { return nil }
+
+// A processor sees every recording span as it begins and ends, here without a
+// collector.
+func ExampleWithSpanProcessor() {
+	provider := oteltrace.NewTracerProvider(nil, oteltrace.WithSpanProcessor(tenants{}))
+	tracer := provider.Tracer("shop")
+
+	bag, err := baggage.Parse("tenant=acme")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, order := tracer.Start(baggage.ContextWithBaggage(context.Background(), bag), "order")
+	_, payment := tracer.Start(ctx, "payment")
+	payment.End()
+	order.End()
+	// Output:
+	// payment [{"tenant":"acme"}] 0 children
+	// order [{"tenant":"acme"}] 1 children
 }

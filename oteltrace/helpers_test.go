@@ -28,7 +28,7 @@ func newHarness(t testing.TB, opts ...Option) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &harness{NewTracerProvider(c, opts...), t, recorder}
+	h := &harness{NewTracerProvider(c, append([]Option{quiet}, opts...)...), t, recorder}
 	t.Cleanup(func() { _ = h.Shutdown(context.Background()) })
 	return h
 }
@@ -86,4 +86,9 @@ func remote(flags trace.TraceFlags, state string) (context.Context, trace.SpanCo
 		TraceID: trace.TraceID{1, 15: 2}, SpanID: trace.SpanID{3}, TraceFlags: flags, TraceState: ts, Remote: true,
 	})
 	return trace.ContextWithRemoteSpanContext(context.Background(), sc), sc
+}
+
+func randomTraceID() (id trace.TraceID) {
+	newTraceID(&id)
+	return id
 }

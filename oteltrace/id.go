@@ -33,21 +33,19 @@ func randomIDs(g IDGenerator) bool {
 
 // newTraceID and newSpanID take from the runtime's generator, which is seeded by the
 // operating system, and local to the thread.
-func newTraceID() (id trace.TraceID) {
+func newTraceID(id *trace.TraceID) {
 	a, b := rand.Uint64(), rand.Uint64()
 	for a|b == 0 {
 		b = rand.Uint64()
 	}
 	binary.NativeEndian.PutUint64(id[:8], a)
 	binary.NativeEndian.PutUint64(id[8:], b)
-	return id
 }
 
-func newSpanID() (id trace.SpanID) {
+func newSpanID(id *trace.SpanID) {
 	a := rand.Uint64()
 	for a == 0 {
 		a = rand.Uint64()
 	}
 	binary.NativeEndian.PutUint64(id[:], a)
-	return id
 }

@@ -1,6 +1,13 @@
 package oteltrace
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ringtail-otel/ringtail"
+)
 
 // An Option configures a [TracerProvider]. Options are applied in order.
 type Option func(*config)
@@ -12,6 +19,11 @@ type config struct {
 	hasLimits bool
 	noPanics  bool
 	logger    *slog.Logger
+	resource  *ringtail.Resource
+
+	processors []SpanProcessor
+	spanType   func(*ReadWriteSpan) trace.Span
+	meters     metric.MeterProvider
 }
 
 // WithSampler sets the sampler, in place of the environment's OTEL_TRACES_SAMPLER
@@ -69,12 +81,24 @@ func WithSpanLimits(l SpanLimits) Option {
 // without an event for the panic.
 func WithoutPanicRecording() Option { return func(c *config) { c.noPanics = true } }
 
-// WithLogger sets where values of the environment that can not be used are
-// reported, once, by NewTracerProvider. Default slog.Default().
+// WithLogger sets where is reported what a program should know: values of the
+// environment that can not be used, once, by NewTracerProvider, and that spans lost
+// attributes, events or links to their limits, at most once a span and once every ten
+// seconds with the number of those left out. Default slog.Default().
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) {
 		if l != nil {
 			c.logger = l
+		}
+	}
+}
+
+// WithResource sets the resource of the provider's spans, in place of the
+// collector's. It must not be changed afterwards. Nil is ignored.
+func WithResource(r *ringtail.Resource) Option {
+	return func(c *config) {
+		if r != nil {
+			c.resource = r
 		}
 	}
 }

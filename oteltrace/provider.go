@@ -14,14 +14,17 @@
 //
 // # What a span costs
 //
-// A live span is one allocation: the [trace.Span], the context that carries it, and
-// its [trace.SpanContext] in one. What it gathers until End is kept in a pooled
-// record, which users can not get hold of; End encodes that into the collector's
-// ring and gives it back. Spans share no lock. docs/design/tracer.md has the figures.
+// A live span is one allocation of 64 bytes: the [trace.Span] and the context that
+// carries it in one. What it gathers until End is kept in a pooled record, which users
+// can not get hold of; End encodes that into the collector's ring and gives it back. Spans
+// share no lock. With a [SpanProcessor] they are objects that can be kept and read, and
+// cost more. docs/design/tracer.md has the figures.
 package oteltrace
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,6 +35,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/ringtail-otel/ringtail"
+	"github.com/ringtail-otel/ringtail/internal/throttle"
 )
 
 // DefaultTracerName is the name of tracers that are asked for without one.
@@ -50,15 +54,27 @@ type TracerProvider struct {
 
 	collector *ringtail.Collector // nil: spans go nowhere
 	sampler   Sampler
-	decider   decider // the sampler, if it is one; spares it the parameters
+	verdicts  verdicts // the sampler's, where they are known
+	decider   decider  // the sampler, if it is one; spares it the parameters
 	ids       IDGenerator
 	randomIDs bool // root spans get the W3C random flag
 	limits    SpanLimits
-	noPanics  bool // WithoutPanicRecording
+	noPanics  bool               // WithoutPanicRecording
+	resource  *ringtail.Resource // nil: the collector's
+
+	processing *processing // nil: spans need not be readable
+	metrics    *metrics    // nil: nobody measures
+	logger     *slog.Logger
+	losses     throttle.Log
 
 	mu      sync.RWMutex
 	tracers map[tracerKey]*tracer
-	stopped atomic.Bool
+
+	stopped  atomic.Bool // Shutdown has begun
+	shutdown struct {
+		done chan struct{}
+		err  error // set before done is closed
+	}
 }
 
 var _ trace.TracerProvider = (*TracerProvider)(nil)
@@ -75,7 +91,7 @@ type tracerKey struct {
 // The provider takes over the collector: its Shutdown shuts the collector down.
 // Without options, the sampler and the limits are those of the environment, or
 // ParentBased(AlwaysSample()) and 128 of everything. The resource is the
-// collector's; see [ringtail.WithResource].
+// collector's, unless WithResource says otherwise.
 func NewTracerProvider(c *ringtail.Collector, opts ...Option) *TracerProvider {
 	cfg := newConfig(opts)
 	p := &TracerProvider{
@@ -85,8 +101,19 @@ func NewTracerProvider(c *ringtail.Collector, opts ...Option) *TracerProvider {
 		randomIDs: randomIDs(cfg.ids),
 		limits:    cfg.limits,
 		noPanics:  cfg.noPanics,
+		resource:  cfg.resource,
+		logger:    cfg.logger,
 		tracers:   make(map[tracerKey]*tracer),
 	}
+	p.metrics = newMetrics(&cfg)
+	if p.processing = newProcessing(&cfg); p.processing != nil && c == nil && p.resource == nil {
+		var err error // there is no collector to have one
+		if p.resource, err = ringtail.DetectResource(); err != nil {
+			cfg.logger.Warn(err.Error())
+		}
+	}
+	p.shutdown.done = make(chan struct{})
+	p.verdicts = verdictsOf(cfg.sampler)
 	p.decider, _ = cfg.sampler.(decider)
 	return p
 }
@@ -120,7 +147,7 @@ func (p *TracerProvider) Tracer(name string, opts ...trace.TracerOption) trace.T
 	if t = p.tracers[key]; t != nil {
 		return t
 	}
-	t = &tracer{origin: origin{provider: p, scope: p.newScope(key)}}
+	t = newTracer(p, p.newScope(key))
 	if len(p.tracers) < maxTracers {
 		p.tracers[key] = t
 	}
@@ -128,7 +155,7 @@ func (p *TracerProvider) Tracer(name string, opts ...trace.TracerOption) trace.T
 }
 
 func (p *TracerProvider) newScope(key tracerKey) *ringtail.Scope {
-	s := &ringtail.Scope{Name: key.name, Version: key.version, SchemaURL: key.schemaURL}
+	s := &ringtail.Scope{Name: key.name, Version: key.version, SchemaURL: key.schemaURL, Resource: p.resource}
 	if key.attributes.Len() > 0 {
 		s.Attributes = slices.Clone(key.attributes.ToSlice())
 		for i := range s.Attributes {
@@ -139,21 +166,55 @@ func (p *TracerProvider) newScope(key tracerKey) *ringtail.Scope {
 }
 
 // ForceFlush returns when every span that ended before has been exported, or
-// dropped and counted, or when ctx ends; see [ringtail.Collector.Flush].
+// dropped and counted, by the collector and by all processors, or when ctx ends. It joins
+// their errors; see [ringtail.Collector.Flush].
 func (p *TracerProvider) ForceFlush(ctx context.Context) error {
-	if p.collector == nil {
-		return nil
+	processing := p.processing
+	if p.stopped.Load() {
+		processing = nil // whose Shutdown flushes
 	}
-	return p.collector.Flush(ctx)
+	return p.forAll(ctx, processing, "flush", SpanProcessor.ForceFlush, (*ringtail.Collector).Flush)
 }
 
-// Shutdown exports what has ended, shuts the collector and its exporter down, and
-// returns within ctx. Its error says how many spans were not delivered. Later
-// calls return the same; see [ringtail.Collector.Shutdown].
+// Shutdown exports what has ended, shuts down the processors in their order, and the
+// collector with its exporter, and returns within ctx. Its error says how many spans
+// were not delivered. Later calls wait for the first one, as long as their own ctx
+// lets them, and return its error; see [ringtail.Collector.Shutdown].
 func (p *TracerProvider) Shutdown(ctx context.Context) error {
-	p.stopped.Store(true)
-	if p.collector == nil {
-		return nil
+	if p.stopped.CompareAndSwap(false, true) {
+		defer p.metrics.stop(p.logger)
+		p.shutdown.err = p.forAll(ctx, p.processing, "shut down", SpanProcessor.Shutdown, (*ringtail.Collector).Shutdown)
+		close(p.shutdown.done)
+		return p.shutdown.err
 	}
-	return p.collector.Shutdown(ctx)
+	select {
+	case <-p.shutdown.done:
+		return p.shutdown.err
+	default: // first: a select takes either case when both are ready
+	}
+	select {
+	case <-p.shutdown.done:
+		return p.shutdown.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// forAll calls one of the processors after the other, and the collector meanwhile, so
+// that none of the two can use up the time of the other.
+func (p *TracerProvider) forAll(ctx context.Context, processing *processing, act string,
+	processor func(SpanProcessor, context.Context) error, collector func(*ringtail.Collector, context.Context) error,
+) error {
+	switch {
+	case processing == nil && p.collector == nil:
+		return nil
+	case processing == nil:
+		return collector(p.collector, ctx)
+	case p.collector == nil:
+		return processing.each(ctx, act, processor)
+	}
+	processed := make(chan error, 1)
+	go func() { processed <- processing.each(ctx, act, processor) }()
+	err := collector(p.collector, ctx)
+	return errors.Join(<-processed, err)
 }

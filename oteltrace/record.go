@@ -4,6 +4,7 @@ import (
 	rt "runtime/trace"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -24,37 +25,76 @@ type record struct {
 	place  map[attribute.Key]int
 	events evicting[ringtail.Event]
 	links  evicting[ringtail.Link]
-	task   *rt.Task // while the execution tracer runs
+	began  time.Duration // by the monotonic clock
+	wall   int64         // the same since 1970, in ns; 0 if out.Start was given
+	task   *rt.Task      // while the execution tracer runs
+	shard  uint32        // of metrics: a record stays with a processor, mostly
+	cut    uint32        // attributes that events and links have lost
 }
 
 const (
 	// From so many attributes on, their keys are looked up in a map: before that,
 	// comparing all of them is faster.
 	manyAttributes = 32
+	// Room that a record has from its first attribute on.
+	usualAttributes = 8
 	// A record with more room than this is not kept.
 	maxKept = 128
 )
 
 var records = sync.Pool{New: func() any {
-	return &record{out: ringtail.Span{Attributes: make([]attribute.KeyValue, 0, 8)}}
+	return &record{shard: shards.Add(1)}
 }}
+
+// shards numbers the records.
+var shards atomic.Uint32
 
 func newRecord() *record { return records.Get().(*record) }
 
 // begin sets what Start knows, over what is left of an earlier span.
-func (r *record) begin(name string, parent *trace.SpanContext, cfg *trace.SpanConfig) {
+func (r *record) begin(name string, up *parent, cfg *trace.SpanConfig) {
 	o := &r.out
-	o.ParentID, o.ParentRemote = parent.SpanID(), parent.IsValid() && parent.IsRemote()
+	o.ParentID, o.ParentRemote = up.spanID, up.remote && up.valid()
 	o.Name = name
 	o.Kind = trace.ValidateSpanKind(cfg.SpanKind())
-	o.Start = cfg.Timestamp()
-	if o.Start.IsZero() {
-		o.Start = startClock.now()
+	if at := cfg.Timestamp(); at.IsZero() {
+		r.began, r.wall = startClock.now()
+	} else {
+		o.Start, r.wall = at, 0
 	}
 }
 
+// startTime returns when the span started.
+func (r *record) startTime() time.Time {
+	if r.wall == 0 {
+		return r.out.Start
+	}
+	return time.Unix(0, r.wall)
+}
+
+// timeIs returns when it is now, by the clock that the span runs by: the time of its
+// start, and what the monotonic clock says since.
+func (r *record) timeIs() time.Time {
+	if r.wall == 0 {
+		return r.out.Start.Add(time.Since(r.out.Start))
+	}
+	return time.Unix(0, r.wall+int64(monotonic()-r.began))
+}
+
+// timeOf returns at by the clock that the span runs by. A time without a monotonic
+// reading stays what it is.
+func (r *record) timeOf(at time.Time) time.Time {
+	switch {
+	case r.wall == 0:
+		return r.out.Start.Add(at.Sub(r.out.Start))
+	case at == at.Round(0):
+		return at
+	}
+	return time.Unix(0, r.wall+int64(at.Sub(process)-r.began))
+}
+
 // release empties the record and gives it back. No string or slice of a user is
-// kept alive by the pool, but for the name and the tracestate, until the next span.
+// kept alive by the pool, but for the name, until the next span.
 func (r *record) release() {
 	o := &r.out
 	if cap(o.Attributes) > maxKept || cap(r.events.items) > maxKept || cap(r.links.items) > maxKept || r.task != nil {
@@ -62,7 +102,10 @@ func (r *record) release() {
 	}
 	clear(o.Attributes)
 	o.Attributes = o.Attributes[:0]
-	o.DroppedAttributes = 0
+	o.DroppedAttributes, r.cut = 0, 0
+	if o.TraceState.Len() != 0 {
+		o.TraceState = trace.TraceState{}
+	}
 	if o.Status.Code != codes.Unset {
 		o.Status = ringtail.Status{}
 	}
@@ -95,7 +138,9 @@ func (r *record) setAttributes(kvs []attribute.KeyValue, l *SpanLimits) {
 				o.DroppedAttributes++
 				continue
 			}
-			at = len(o.Attributes)
+			if at = len(o.Attributes); o.Attributes == nil {
+				o.Attributes = make([]attribute.KeyValue, 0, usualAttributes)
+			}
 			o.Attributes = append(o.Attributes, *kv)
 			r.index(at)
 		} else {
@@ -152,10 +197,9 @@ func (r *record) setStatus(code codes.Code, description string) {
 
 // addEvent adds an event. attrs becomes its own.
 func (r *record) addEvent(name string, at time.Time, attrs []attribute.KeyValue, l *SpanLimits) {
-	// By the clock that the span runs by; a time without a monotonic reading stays
-	// what it is.
-	e := ringtail.Event{Name: name, Time: r.out.Start.Add(at.Sub(r.out.Start))}
+	e := ringtail.Event{Name: name, Time: r.timeOf(at)}
 	e.Attributes, e.DroppedAttributes = l.limitList(attrs, l.AttributePerEventCountLimit)
+	r.cut += e.DroppedAttributes
 	r.events.add(e, l.EventCountLimit)
 	r.out.Events, r.out.DroppedEvents = r.events.items, r.events.dropped
 }
@@ -167,6 +211,7 @@ func (r *record) addLink(link trace.Link, l *SpanLimits) {
 	}
 	out := ringtail.Link{SpanContext: link.SpanContext}
 	out.Attributes, out.DroppedAttributes = l.limitList(slices.Clone(link.Attributes), l.AttributePerLinkCountLimit)
+	r.cut += out.DroppedAttributes
 	r.links.add(out, l.LinkCountLimit)
 	r.out.Links, r.out.DroppedLinks = r.links.items, r.links.dropped
 }

@@ -77,15 +77,23 @@ const (
 	numAncestries
 )
 
-func ancestryOf(parent *trace.SpanContext) ancestry {
+func ancestryOf(sc trace.SpanContext) ancestry {
+	return kinship(sc.IsValid(), sc.IsRemote(), sc.IsSampled())
+}
+
+func (p *parent) kin() ancestry {
+	return kinship(p.valid(), p.remote, p.flags.IsSampled())
+}
+
+func kinship(valid, remote, sampled bool) ancestry {
 	switch {
-	case !parent.IsValid():
+	case !valid:
 		return isRoot
-	case parent.IsRemote() && parent.IsSampled():
+	case remote && sampled:
 		return remoteSampled
-	case parent.IsRemote():
+	case remote:
 		return remoteNotSampled
-	case parent.IsSampled():
+	case sampled:
 		return localSampled
 	}
 	return localNotSampled
@@ -101,9 +109,29 @@ type decider interface {
 func shouldSample(d decider, p SamplingParameters) SamplingResult {
 	parent := trace.SpanContextFromContext(p.ParentContext)
 	return SamplingResult{
-		Decision:   d.decide(p.TraceID, ancestryOf(&parent)),
+		Decision:   d.decide(p.TraceID, ancestryOf(parent)),
 		Tracestate: parent.TraceState(),
 	}
+}
+
+// ask is the verdict of a sampler that has to be asked.
+const ask SamplingDecision = 255
+
+// verdicts are the decisions that are known beforehand: with the usual samplers, all.
+type verdicts [numAncestries]SamplingDecision
+
+func verdictsOf(s Sampler) (v verdicts) {
+	for i := range v {
+		v[i] = ask
+		part := s
+		if p, ok := s.(*parentBasedDecider); ok {
+			part = p.parentBased[i]
+		}
+		if c, ok := part.(constant); ok {
+			v[i] = c.decision
+		}
+	}
+	return v
 }
 
 // constant decides the same way for every span.
@@ -246,7 +274,7 @@ func ParentBased(root Sampler, opts ...ParentBasedSamplerOption) Sampler {
 
 func (p *parentBased) ShouldSample(params SamplingParameters) SamplingResult {
 	parent := trace.SpanContextFromContext(params.ParentContext)
-	return p[ancestryOf(&parent)].ShouldSample(params)
+	return p[ancestryOf(parent)].ShouldSample(params)
 }
 
 func (p *parentBased) Description() string {

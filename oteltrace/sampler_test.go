@@ -75,7 +75,10 @@ func TestSamplers(t *testing.T) {
 				if got.Decision != want || got.Tracestate.String() != parent.TraceState().String() {
 					t.Errorf("parent %d: %v with %q, want %v", i, got.Decision, got.Tracestate, want)
 				}
-				if d, ok := tt.sampler.(decider); ok && d.decide(tt.id, ancestryOf(&parent)) != want {
+				if v := verdictsOf(tt.sampler)[ancestryOf(parent)]; v != want && v != ask {
+					t.Errorf("parent %d: the verdict is %v without asking", i, v)
+				}
+				if d, ok := tt.sampler.(decider); ok && d.decide(tt.id, ancestryOf(parent)) != want {
 					t.Errorf("parent %d: as a decider it decides otherwise", i)
 				}
 			}
@@ -87,7 +90,7 @@ func TestTraceIDRatioBasedIsMonotonic(t *testing.T) {
 	lower, higher := TraceIDRatioBased(0.1), TraceIDRatioBased(0.3)
 	kept := [2]int{}
 	for range 10_000 {
-		p := SamplingParameters{ParentContext: context.Background(), TraceID: newTraceID()}
+		p := SamplingParameters{ParentContext: context.Background(), TraceID: randomTraceID()}
 		l, h := lower.ShouldSample(p).Decision, higher.ShouldSample(p).Decision
 		if l > h {
 			t.Fatalf("%v is kept by the lower ratio only", p.TraceID)
@@ -150,5 +153,24 @@ func TestNewSamplerFromEnv(t *testing.T) {
 	}
 	if got := NewTracerProvider(nil, WithSampler(NeverSample()), WithSampler(nil)).sampler; got != NeverSample() {
 		t.Error("the environment beats the option")
+	}
+}
+
+// TestVerdicts: which samplers need not be asked.
+func TestVerdicts(t *testing.T) {
+	for _, tt := range []struct {
+		sampler Sampler
+		want    verdicts
+	}{
+		{AlwaysSample(), verdicts{RecordAndSample, RecordAndSample, RecordAndSample, RecordAndSample, RecordAndSample}},
+		{ParentBased(AlwaysSample()), verdicts{RecordAndSample, RecordAndSample, Drop, RecordAndSample, Drop}},
+		{ParentBased(TraceIDRatioBased(0.5), WithLocalParentSampled(NeverSample())), verdicts{ask, RecordAndSample, Drop, Drop, Drop}},
+		{TraceIDRatioBased(0.5), verdicts{ask, ask, ask, ask, ask}},
+		{ConsistentProbabilityBased(1), verdicts{ask, ask, ask, ask, ask}},
+		{ParentBased(ConsistentProbabilityBased(1)), verdicts{ask, ask, ask, ask, ask}},
+	} {
+		if got := verdictsOf(tt.sampler); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.sampler.Description(), got, tt.want)
+		}
 	}
 }

@@ -14,18 +14,27 @@ import (
 // pooled. Its methods may be called by several goroutines at once, and after End,
 // when they do nothing but SpanContext and TracerProvider.
 //
-// It has 96 bytes, a size class of the allocator to the byte.
+// It has 64 bytes, a size class of the allocator to the byte. A [trace.SpanContext]
+// alone has as many.
 type span struct {
 	*origin
-	parent context.Context   // that Start was given
-	sc     trace.SpanContext // constant
-	record slot              // empty after End, and if the sampler dropped the span
+	parent  context.Context   // that Start was given
+	traceID trace.TraceID     // constant, as is the rest of the identity
+	spanID  trace.SpanID      //
+	state   *trace.TraceState // nil: empty
+	record  slot              // empty after End, and if the sampler dropped the span
 }
 
 var _ trace.Span = (*span)(nil)
 
 // SpanContext returns the span's identity, which never changes.
-func (s *span) SpanContext() trace.SpanContext { return s.sc }
+func (s *span) SpanContext() trace.SpanContext {
+	cfg := trace.SpanContextConfig{TraceID: s.traceID, SpanID: s.spanID, TraceFlags: s.flags}
+	if s.state != nil {
+		cfg.TraceState = *s.state
+	}
+	return trace.NewSpanContext(cfg)
+}
 
 // TracerProvider returns the provider that the span comes from.
 func (s *span) TracerProvider() trace.TracerProvider { return s.provider }
@@ -109,7 +118,7 @@ func (s *span) End(opts ...trace.SpanEndOption) {
 		return
 	}
 	o := &r.out
-	o.End = o.Start.Add(time.Since(o.Start)) // by the monotonic clock
+	o.End = r.timeIs()
 	p := s.provider
 	stackTrace := false
 	if len(opts) > 0 {
@@ -129,9 +138,18 @@ func (s *span) End(opts ...trace.SpanEndOption) {
 	if r.task != nil {
 		r.task.End()
 	}
-	if p.collector != nil && s.sc.IsSampled() {
-		o.TraceID, o.SpanID = s.sc.TraceID(), s.sc.SpanID()
-		o.TraceState, o.Flags = s.sc.TraceState(), s.sc.TraceFlags()
+	if p.metrics != nil {
+		p.metrics.shard(r.shard).ended[s.flags&trace.FlagsSampled].Add(1)
+	}
+	if r.lossy() {
+		p.logLoss(s.scope, o)
+	}
+	if p.collector != nil && s.flags.IsSampled() {
+		o.Start = r.startTime()
+		o.TraceID, o.SpanID, o.Flags = s.traceID, s.spanID, s.flags
+		if s.state != nil {
+			o.TraceState = *s.state
+		}
 		o.Scope = s.scope
 		r.events.order()
 		r.links.order()

@@ -14,15 +14,37 @@ import (
 // tracer makes the spans of one instrumentation scope.
 type tracer struct {
 	embedded.Tracer
-	origin
+	origins [4]origin // by the trace flags that the specification knows
 }
 
-// origin is what the spans of one tracer have in common.
+// origin is what many spans of one tracer have in common.
 type origin struct {
 	embedded.Span // here, and not in every span: it takes two words
 	provider      *TracerProvider
 	scope         *ringtail.Scope
+	flags         trace.TraceFlags // here, since a span is 64 bytes without them
 }
+
+func newTracer(p *TracerProvider, scope *ringtail.Scope) *tracer {
+	t := &tracer{}
+	for i := range t.origins {
+		t.origins[i] = origin{provider: p, scope: scope, flags: trace.TraceFlags(i)}
+	}
+	return t
+}
+
+// origin returns that of spans with these flags.
+func (t *tracer) origin(flags trace.TraceFlags) *origin {
+	if int(flags) < len(t.origins) {
+		return &t.origins[flags]
+	}
+	o := t.origins[0]
+	o.flags = flags
+	return &o
+}
+
+// noConfig is that of a Start without options.
+var noConfig trace.SpanConfig
 
 // Start makes a span, and a context that carries it. A nil ctx counts as
 // context.Background(). The sampler sees the final trace id, and the span id is a new
@@ -31,50 +53,56 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	var cfg trace.SpanConfig
+	cfg := &noConfig
 	if len(opts) > 0 {
-		cfg = trace.NewSpanStartConfig(opts...)
+		c := trace.NewSpanStartConfig(opts...)
+		cfg = &c
 	}
-	parent := &noParent
+	var up parent
 	if !cfg.NewRoot() {
-		var room trace.SpanContext
-		parent = parentOf(ctx, &room)
+		up.find(ctx)
 	}
-	p := t.provider
-	ids := trace.SpanContextConfig{TraceID: parent.TraceID(), TraceFlags: parent.TraceFlags()}
-	hasParent := ids.TraceID.IsValid()
-	switch {
-	case p.ids == nil && hasParent:
-		ids.SpanID = newSpanID()
-	case p.ids == nil:
-		ids.TraceID, ids.SpanID = newTraceID(), newSpanID()
-	case hasParent:
-		ids.SpanID = p.ids.NewSpanID(ctx, ids.TraceID)
-	default:
-		ids.TraceID, ids.SpanID = p.ids.NewIDs(ctx)
-	}
-	if !hasParent {
-		ids.TraceFlags = trace.TraceFlags(0).WithRandom(p.randomIDs)
-	}
+	// The span is written where it stays: ids are copied slowly.
+	s := &span{parent: ctx}
+	p := t.origins[0].provider
+	flags := s.identify(p, &up)
 
-	var decision SamplingDecision
+	kin := up.kin()
+	decision := p.verdicts[kin]
 	var attributes []attribute.KeyValue
-	if p.decider != nil {
-		decision = p.decider.decide(ids.TraceID, ancestryOf(parent))
-		ids.TraceState = parent.TraceState()
-	} else {
-		result := p.askSampler(ctx, ids.TraceID, name, &cfg)
-		decision, attributes, ids.TraceState = result.Decision, result.Attributes, result.Tracestate
+	switch {
+	case decision != ask:
+		s.state = up.state
+	case p.decider != nil:
+		decision, s.state = p.decider.decide(s.traceID, kin), up.state
+	default:
+		var state trace.TraceState
+		decision, attributes, state = p.askSampler(ctx, s.traceID, name, cfg)
+		s.state = stateOf(state)
 	}
-	ids.TraceFlags = ids.TraceFlags.WithSampled(decision == RecordAndSample)
+	flags = flags.WithSampled(decision == RecordAndSample)
+	s.origin = t.origin(flags)
 
-	s := &span{origin: &t.origin, parent: ctx, sc: trace.NewSpanContext(ids)}
-	if decision == Drop || decision > RecordAndSample {
+	if p.metrics != nil && (decision == Drop || p.processing != nil) {
+		p.metrics.started(kin, decision)
+	}
+	if decision == Drop {
+		if p.processing != nil && !cfg.NewRoot() {
+			countChild(ctx)
+		}
 		return withSpan(s), s
 	}
+	if p.processing != nil {
+		return s.startReadWrite(name, &up, cfg, attributes)
+	}
 	r := newRecord()
-	r.begin(name, parent, &cfg)
-	r.setAttributes(attributes, &p.limits)
+	if p.metrics != nil {
+		p.metrics.shard(r.shard).started[kin][decision].Add(1)
+	}
+	r.begin(name, &up, cfg)
+	if len(attributes) > 0 {
+		r.setAttributes(attributes, &p.limits)
+	}
 	if len(opts) > 0 {
 		r.setAttributes(cfg.Attributes(), &p.limits)
 		for _, l := range cfg.Links() {
@@ -89,14 +117,38 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	return ctx, s
 }
 
+// identify gives a span its ids, and returns its flags but for the sampled flag.
+func (s *span) identify(p *TracerProvider, up *parent) trace.TraceFlags {
+	if p.ids != nil {
+		return s.identifyBy(p, up)
+	}
+	newSpanID(&s.spanID)
+	if up.traceID.IsValid() {
+		s.traceID = up.traceID
+		return up.flags
+	}
+	newTraceID(&s.traceID)
+	return trace.FlagsRandom
+}
+
+// identifyBy is identify with a generator of the user's.
+func (s *span) identifyBy(p *TracerProvider, up *parent) trace.TraceFlags {
+	if up.traceID.IsValid() {
+		s.traceID, s.spanID = up.traceID, p.ids.NewSpanID(s.parent, up.traceID)
+		return up.flags
+	}
+	s.traceID, s.spanID = p.ids.NewIDs(s.parent)
+	return trace.TraceFlags(0).WithRandom(p.randomIDs)
+}
+
 // askSampler is apart from Start because of what it costs there even unused.
 //
 //go:noinline
-func (p *TracerProvider) askSampler(ctx context.Context, id trace.TraceID, name string, cfg *trace.SpanConfig) SamplingResult {
+func (p *TracerProvider) askSampler(ctx context.Context, id trace.TraceID, name string, cfg *trace.SpanConfig) (SamplingDecision, []attribute.KeyValue, trace.TraceState) {
 	if cfg.NewRoot() {
 		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
 	}
-	return p.sampler.ShouldSample(SamplingParameters{
+	result := p.sampler.ShouldSample(SamplingParameters{
 		ParentContext: ctx,
 		TraceID:       id,
 		Name:          name,
@@ -104,4 +156,8 @@ func (p *TracerProvider) askSampler(ctx context.Context, id trace.TraceID, name 
 		Attributes:    cfg.Attributes(),
 		Links:         cfg.Links(),
 	})
+	if result.Decision > RecordAndSample { // there is no such decision
+		result.Decision = Drop
+	}
+	return result.Decision, result.Attributes, result.Tracestate
 }

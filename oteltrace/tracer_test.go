@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ringtail-otel/ringtail"
+	"github.com/ringtail-otel/ringtail/ringtailtest"
 )
 
 func TestTracer(t *testing.T) {
@@ -242,6 +243,76 @@ func TestDecisions(t *testing.T) {
 	})
 }
 
+// TestAnEmptyStateClears that of the parent, and one that is returned replaces it.
+func TestAnEmptyStateClears(t *testing.T) {
+	for _, decision := range []SamplingDecision{Drop, RecordAndSample} {
+		for _, state := range []string{"", "new=1"} {
+			ts, _ := trace.ParseTraceState(state)
+			h := newHarness(t, WithSampler(verdict{SamplingResult{Decision: decision, Tracestate: ts}, new([]SamplingParameters)}))
+			ctx, _ := remote(trace.FlagsSampled, "k=v")
+			ctx, s := h.Tracer("a").Start(ctx, "x")
+			_, child := h.Tracer("a").Start(ctx, "y")
+			child.End()
+			s.End()
+			if got := s.SpanContext().TraceState().String(); got != state {
+				t.Errorf("%v: tracestate %q, want %q", decision, got, state)
+			}
+			for _, s := range h.spans() {
+				if s.TraceState.String() != state {
+					t.Errorf("exported tracestate %q, want %q", s.TraceState.String(), state)
+				}
+			}
+		}
+	}
+}
+
+// TestFlagsAndStateAreHandedDown, through several generations, and with flags that this
+// version does not know.
+func TestFlagsAndStateAreHandedDown(t *testing.T) {
+	h := newHarness(t, WithSampler(ParentBased(nil, WithRemoteParentNotSampled(AlwaysSample()))))
+	ctx, _ := remote(0xf0, "k=v")
+	ctx, s := h.Tracer("a").Start(ctx, "x")
+	_, child := h.Tracer("a").Start(ctx, "y")
+	child.End()
+	s.End()
+	for _, got := range h.spans() {
+		if got.Flags != 0xf1 || got.TraceState.String() != "k=v" || got.Scope.Name != "a" {
+			t.Errorf("flags %v, tracestate %q", got.Flags, got.TraceState.String())
+		}
+	}
+	if s.SpanContext().TraceFlags() != 0xf1 || child.SpanContext().TraceFlags() != 0xf1 || s.TracerProvider() != h.TracerProvider {
+		t.Errorf("span context %v", s.SpanContext())
+	}
+}
+
+// TestResource: the collector's, unless the provider has one.
+func TestResource(t *testing.T) {
+	own := &ringtail.Resource{Attributes: []attribute.KeyValue{attribute.String("service.name", "own")}}
+	for _, opts := range [][]Option{nil, {WithResource(own)}} {
+		recorder := &ringtailtest.Recorder{}
+		c, err := ringtail.New(recorder, ringtail.WithResource(&ringtail.Resource{Attributes: []attribute.KeyValue{attribute.String("service.name", "collector's")}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &harness{NewTracerProvider(c, opts...), t, recorder}
+		h.start().End()
+		want := "collector's"
+		if opts != nil {
+			want = "own"
+		}
+		if got := h.only().Resource.ServiceName(); got != want {
+			t.Errorf("exported with the resource of %q, want %q", got, want)
+		}
+		if err := h.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	_, s := NewTracerProvider(nil, WithSpanType(func(s *ReadWriteSpan) trace.Span { return s })).Tracer("a").Start(context.Background(), "x")
+	if r := s.(*ReadWriteSpan).Resource(); r.ServiceName() == "" {
+		t.Error("no resource without a collector")
+	}
+}
+
 // counting makes ids by counting.
 type counting struct{ n byte }
 
@@ -280,7 +351,9 @@ func TestIDGenerator(t *testing.T) {
 func TestRandomIDs(t *testing.T) {
 	traces, spans := map[trace.TraceID]bool{}, map[trace.SpanID]bool{}
 	for range 1000 {
-		traces[newTraceID()], spans[newSpanID()] = true, true
+		var span trace.SpanID
+		newSpanID(&span)
+		traces[randomTraceID()], spans[span] = true, true
 	}
 	if len(traces) != 1000 || len(spans) != 1000 {
 		t.Errorf("%d trace ids and %d span ids of 1000", len(traces), len(spans))
