@@ -296,6 +296,9 @@ func (c *CircuitBreaker) call(change [2]BreakerState) {
 // Flush passes the call on.
 func (c *CircuitBreaker) Flush(ctx context.Context) error { return flush(ctx, c.next) }
 
+// Describe says what next is.
+func (c *CircuitBreaker) Describe() ringtail.ExporterInfo { return describe(c.next) }
+
 // Shutdown shuts the next exporter down.
 func (c *CircuitBreaker) Shutdown(ctx context.Context) error {
 	return c.closing.shutdown(ctx, func() error { return c.next.Shutdown(ctx) })

@@ -63,6 +63,14 @@ func flush(ctx context.Context, e ringtail.Exporter) error {
 	return nil
 }
 
+// describe asks an exporter what it is, for who wraps it.
+func describe(e ringtail.Exporter) ringtail.ExporterInfo {
+	if d, ok := e.(ringtail.Describer); ok {
+		return d.Describe()
+	}
+	return ringtail.ExporterInfo{}
+}
+
 // A turn is a lock that a context can end the wait for. Those who wait get it in
 // the order in which they came.
 type turn chan struct{}

@@ -112,6 +112,9 @@ func (l *RateLimiter) fill() {
 // Flush passes the call on.
 func (l *RateLimiter) Flush(ctx context.Context) error { return flush(ctx, l.next) }
 
+// Describe says what next is.
+func (l *RateLimiter) Describe() ringtail.ExporterInfo { return describe(l.next) }
+
 // Shutdown ends the waiting, and shuts the next exporter down.
 func (l *RateLimiter) Shutdown(ctx context.Context) error {
 	return l.closing.shutdown(ctx, func() error { return l.next.Shutdown(ctx) })

@@ -231,6 +231,9 @@ func (r *retrier) Export(ctx context.Context, b *ringtail.Batch) error {
 // Flush passes the call on.
 func (r *retrier) Flush(ctx context.Context) error { return flush(ctx, r.next) }
 
+// Describe says what next is.
+func (r *retrier) Describe() ringtail.ExporterInfo { return describe(r.next) }
+
 // Shutdown ends the pauses and shuts next down, once.
 func (r *retrier) Shutdown(ctx context.Context) error {
 	return r.closing.shutdown(ctx, func() error {

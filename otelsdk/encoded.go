@@ -52,25 +52,24 @@ func newEncoded(e *SpanExporter, o sdktrace.BatchSpanProcessorOptions) *encoded 
 
 var noResource = &ringtail.Resource{}
 
-func (p *encoded) offer(s sdktrace.ReadOnlySpan) bool {
+func (p *encoded) offer(s sdktrace.ReadOnlySpan) {
 	sc := s.SpanContext()
 	if !sc.IsSampled() {
-		return true
+		return
 	}
 	c, _ := p.converters.Get().(*converter)
 	if c == nil {
 		c = &converter{scopes: &p.scopes}
 	}
 	c.convert(s, sc)
-	var err error
+	// The collector counts and logs what it refuses.
 	if p.block {
-		err = p.collector.Submit(context.Background(), &c.span)
+		_ = p.collector.Submit(context.Background(), &c.span)
 	} else {
-		err = p.collector.TrySubmit(&c.span)
+		_ = p.collector.TrySubmit(&c.span)
 	}
 	c.clear()
 	p.converters.Put(c)
-	return err == nil
 }
 
 func (p *encoded) flush(ctx context.Context) error    { return p.collector.Flush(ctx) }

@@ -82,7 +82,7 @@ func TestDropsAreLogged(t *testing.T) {
 		t.Errorf("the log has %q", got)
 	}
 	log.Reset()
-	h.drops.next.Store(0) // as if the period were over
+	h.pipeline.(*typed).drops.next.Store(0) // as if the period were over
 	h.end(0, 1)
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "already_shutdown=3") {
 		t.Errorf("the log has %q", got)

@@ -18,15 +18,14 @@ import (
 // with the one option that asks for it, and calls of OnEnd share no lock.
 type BatchSpanProcessor struct {
 	pipeline pipeline // nil: there is no exporter, and nothing to do
-	drops    dropLog
 }
 
 var _ sdktrace.SpanProcessor = (*BatchSpanProcessor)(nil)
 
 // pipeline takes spans to an exporter: as bytes, if it is one of ours, or as they are.
 type pipeline interface {
-	// offer takes a sampled span; false says that it was dropped, and is counted.
-	offer(sdktrace.ReadOnlySpan) bool
+	// offer takes a sampled span, or drops it, counts it and says so in the log.
+	offer(sdktrace.ReadOnlySpan)
 	flush(context.Context) error
 	shutdown(context.Context) error
 	stats() ringtail.Stats
@@ -69,10 +68,9 @@ func (p *BatchSpanProcessor) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
 // counted as [ringtail.ReasonFull], or with BlockOnQueueFull OnEnd waits for room,
 // until Shutdown at the latest. After Shutdown it is counted as [ringtail.ReasonClosed].
 func (p *BatchSpanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
-	if p.pipeline == nil || p.pipeline.offer(s) {
-		return
+	if p.pipeline != nil {
+		p.pipeline.offer(s)
 	}
-	p.drops.note(p.pipeline.stats)
 }
 
 // ForceFlush returns when every span that ended before has been exported, or when ctx

@@ -24,6 +24,7 @@ type typed struct {
 	exporter sdktrace.SpanExporter
 	options  sdktrace.BatchSpanProcessorOptions
 	queue    *queue
+	drops    dropLog
 	trouble  throttle.Log
 
 	wakeup chan struct{} // of one element: look at the queue now
@@ -83,15 +84,17 @@ func (t *typed) wake() {
 	}
 }
 
-func (t *typed) offer(s sdktrace.ReadOnlySpan) bool {
+func (t *typed) offer(s sdktrace.ReadOnlySpan) {
 	if !s.SpanContext().IsSampled() {
-		return true
+		return
 	}
 	err := t.queue.offer(s, !t.options.BlockOnQueueFull)
 	if err == ringtail.ErrFull && t.options.BlockOnQueueFull {
 		err = t.queue.room.wait(func() error { return t.queue.offer(s, false) })
 	}
-	return err == nil
+	if err != nil {
+		t.drops.note(t.stats)
+	}
 }
 
 // work is the worker. An exporter that ends the goroutine (as a test's FailNow does)
