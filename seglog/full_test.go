@@ -1,0 +1,160 @@
+package seglog
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// TestFullRefuse: a log that is full refuses, and takes again when the slowest cursor has
+// passed a segment.
+func TestFullRefuse(t *testing.T) {
+	each(t, Options{MaxBytes: 64 << 10, SegmentBytes: 8 << 10}, func(t *testing.T, l *Log) {
+		fast, slow := mustCursor(t, l, "fast"), mustCursor(t, l, "slow")
+		body := make([]byte, 1000)
+		n := 0
+		for ; ; n++ {
+			if _, err := l.Append(context.Background(), body, 1); errors.Is(err, ErrFull) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n < 48 || n > 64 {
+			t.Errorf("%d frames fit", n)
+		}
+		if st := l.Stats(); st.Refused != 1 || st.Bytes > 64<<10 {
+			t.Errorf("%+v", st)
+		}
+		drain := func(c *Cursor) {
+			for c.Stats().Unread > 0 {
+				r := mustRead(t, c, Want{})
+				if err := c.Commit(r.End, nil); err != nil {
+					t.Fatal(err)
+				}
+				r.Release()
+			}
+		}
+		drain(fast)
+		if _, err := l.Append(context.Background(), body, 1); !errors.Is(err, ErrFull) {
+			t.Errorf("one of two has passed: %v", err)
+		}
+		drain(slow)
+		for { // on disk, when the position is stored
+			_, err := l.Append(context.Background(), body, 1)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, ErrFull) {
+				t.Fatal(err)
+			}
+			runtime.Gosched()
+		}
+		if st := slow.Stats(); st.Consumed != uint64(n) || st.Skipped != [3]uint64{} {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestFullDropOldest: what a cursor did not get is counted exactly, also with a run in flight.
+func TestFullDropOldest(t *testing.T) {
+	each(t, Options{MaxBytes: 64 << 10, SegmentBytes: 8 << 10, WhenFull: DropOldest}, func(t *testing.T, l *Log) {
+		idle, busy, gone := mustCursor(t, l, "idle"), mustCursor(t, l, "busy"), mustCursor(t, l, "gone")
+		body := make([]byte, 1000)
+		mustAppend(t, l, body, 1)
+		mustAppend(t, l, body, 1)
+		flight := mustRead(t, busy, Want{})
+		mustRead(t, gone, Want{}).Release()
+		for range 500 {
+			mustAppend(t, l, body, 1)
+		}
+		if err := busy.Commit(flight.End, []byte("done")); err != nil {
+			t.Fatal(err)
+		}
+		flight.Release()
+		st := busy.Stats()
+		if st.Consumed != 2 || st.Consumed+st.Skipped[SkippedLimit]+st.LagCount != 502 || st.Skipped[SkippedLimit] < 400 {
+			t.Errorf("busy: %+v", st)
+		}
+		_ = gone.Close() // what it has read and not committed is not there any more
+		if st := gone.Stats(); st.Consumed != 0 || st.Skipped[SkippedLimit]+st.LagCount != 502 || st.Position < l.Stats().Oldest {
+			t.Errorf("gone: %+v", st)
+		}
+		st = idle.Stats()
+		if st.Consumed != 0 || st.Skipped[SkippedLimit]+st.LagCount != 502 {
+			t.Errorf("idle: %+v", st)
+		}
+		got := uint64(0)
+		for idle.Stats().Unread > 0 {
+			r := mustRead(t, idle, Want{})
+			got += uint64(r.Count)
+			r.Release()
+		}
+		if got != st.LagCount {
+			t.Errorf("read %d of %d", got, st.LagCount)
+		}
+		if _, _, err := l.ReadAt(0, nil); !errors.Is(err, ErrGone) {
+			t.Errorf("ReadAt of what was dropped: %v", err)
+		}
+		if s := l.Stats(); s.DroppedLimit == 0 || s.Bytes > 64<<10 || s.Refused != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestDropOldestInFlight: segments go from the disk though somebody holds runs of them, as
+// soon as it is stored that they were forced out.
+func TestDropOldestInFlight(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Open(dir, Options{MaxBytes: 64 << 10, SegmentBytes: 8 << 10, WhenFull: DropOldest, Sync: SyncNever, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := mustCursor(t, l, "c")
+	for range 500 {
+		mustAppend(t, l, make([]byte, 1000), 1)
+		mustRead(t, c, Want{}).Release()
+	}
+	for {
+		names, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(names) <= 64/8+3 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if st := c.Stats(); st.Position != 0 || st.Skipped != [3]uint64{} {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestMaxAge(t *testing.T) {
+	each(t, Options{MaxAge: 20 * time.Millisecond}, func(t *testing.T, l *Log) {
+		c := mustCursor(t, l, "c")
+		mustAppend(t, l, []byte("old"), 7)
+		for c.Stats().Skipped[SkippedAge] != 7 {
+			time.Sleep(time.Millisecond)
+		}
+		if st := l.Stats(); st.Bytes != 0 || st.DroppedAge != 7 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestClockSetBack: frames whose time is in the future live for MaxAge from the opening on,
+// not until that time comes.
+func TestClockSetBack(t *testing.T) {
+	opened := time.Now()
+	if got := bornAt(opened.Add(24*time.Hour).UnixNano(), opened); !got.Equal(opened) {
+		t.Errorf("of tomorrow: %v before the opening", opened.Sub(got))
+	}
+	if got := bornAt(opened.Add(-time.Hour).UnixNano(), opened); opened.Sub(got).Round(time.Second) != time.Hour {
+		t.Errorf("of an hour ago: %v", opened.Sub(got))
+	}
+}

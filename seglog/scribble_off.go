@@ -1,0 +1,5 @@
+//go:build !race && !seglogdebug
+
+package seglog
+
+func scribble([]byte) {}
