@@ -5,16 +5,28 @@ import "sync/atomic"
 // budget is what the receivers may hold in bytes, all together. It is taken
 // before the work that needs it, so that what cannot be kept is not even read.
 type budget struct {
-	limit int64
-	held  atomic.Int64 // 0 <= held <= limit
+	limit   int64
+	reserve int64        // of the limit: only for requests that are no larger than smallRequest
+	held    atomic.Int64 // 0 <= held <= limit
 }
 
-// take takes n bytes, or none and says false. Whoever asks for more than is left
-// does not keep smaller ones from getting it.
-func (b *budget) take(n int) bool {
+// smallRequest is up to where a request may use the whole budget. What large requests
+// cannot take keeps the door open for everybody else while a few clients send slowly
+// what they announced, or do not send it at all.
+const smallRequest = 1 << 20
+
+// newBudget returns a budget that always has room for one request of the largest size.
+func newBudget(limit int64, largest int) *budget {
+	return &budget{limit: limit, reserve: min(limit/4, limit-int64(largest))}
+}
+
+// take takes n bytes for a request that has some already, or none and says false. Whoever
+// asks for more than is left does not keep smaller ones from getting it.
+func (b *budget) take(n, has int) bool {
+	limit := b.limitFor(has + n)
 	for {
 		held := b.held.Load()
-		if held+int64(n) > b.limit {
+		if held+int64(n) > limit {
 			return false
 		}
 		if b.held.CompareAndSwap(held, held+int64(n)) {
@@ -23,7 +35,15 @@ func (b *budget) take(n int) bool {
 	}
 }
 
-// fits says whether n bytes are left at this moment, and takes none.
-func (b *budget) fits(n int) bool { return b.held.Load()+int64(n) <= b.limit }
+// limitFor is how much may be held when a request of so many bytes is among it.
+func (b *budget) limitFor(request int) int64 {
+	if request > smallRequest {
+		return b.limit - b.reserve
+	}
+	return b.limit
+}
+
+// fits says whether a request of n bytes could be taken at this moment, and takes none.
+func (b *budget) fits(n int) bool { return b.held.Load()+int64(n) <= b.limitFor(n) }
 
 func (b *budget) give(n int) { b.held.Add(-int64(n)) }

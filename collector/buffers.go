@@ -48,3 +48,14 @@ func (p *bufferPool) Put(b *[]byte) {
 	}
 	p.classes[class].Put(b)
 }
+
+// footprint is about what a piece of n bytes takes of memory.
+func footprint(n int) int {
+	switch {
+	case n <= 1<<10: // gRPC takes no buffer of a pool for so little
+		return n + 96
+	case n > 1<<mostBufferBits:
+		return n
+	}
+	return 1 << max(bits.Len(uint(n-1)), leastBufferBits)
+}

@@ -3,7 +3,6 @@ package collector
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -66,13 +65,10 @@ func decode(encoding string, r io.Reader) (d *decoder, ok bool, err error) {
 	return nil, false, nil
 }
 
-// grpcCompressor is a compression for gRPC, which unpacks messages itself, before
-// this package sees them, and knows compressions only by a registry of the process.
-//
-// A small message may unpack to the largest allowed, and what it unpacks to is
-// charged to the budget only afterwards. So only as many messages as there are
-// processors unpack at a time: it is work for the processor alone, since the message
-// has arrived, and more at once would not be faster.
+// grpcCompressor is a compression as gRPC knows it, by a registry of the process, without
+// which it turns compressed requests away. This package unpacks them itself, where the
+// budget is asked as they grow, and sends nothing that is worth compressing; clients in the
+// same process may use it, too.
 type grpcCompressor struct {
 	name    string
 	writers sync.Pool // of resettable
@@ -83,8 +79,6 @@ type resettable interface {
 	io.WriteCloser
 	Reset(io.Writer)
 }
-
-var unpacking = make(chan struct{}, runtime.GOMAXPROCS(0))
 
 func init() {
 	encoding.RegisterCompressor(&grpcCompressor{name: "gzip", make: func() resettable { return gzip.NewWriter(nil) }})
@@ -120,13 +114,9 @@ func (w *pooledWriter) Close() error {
 }
 
 func (c *grpcCompressor) Decompress(r io.Reader) (io.Reader, error) {
-	unpacking <- struct{}{}
 	d, _, err := decode(c.name, r)
 	if err != nil {
-		<-unpacking
 		return nil, err
 	}
-	back := d.back
-	d.back = func() { back(); <-unpacking }
 	return d, nil // gRPC closes it
 }

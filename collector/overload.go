@@ -1,7 +1,11 @@
 package collector
 
 import (
+	"context"
 	"errors"
+	"net"
+	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -33,9 +37,7 @@ func (c *counts) judge(err error) verdict {
 	switch {
 	case err == nil:
 		v = accepted
-	case errors.Is(err, ringtail.ErrFull), errors.Is(err, ringtail.ErrClosed):
-		v = overloaded
-	case errors.Is(err, errOverBudget):
+	case comesBack(err):
 		v = overloaded
 	case errors.Is(err, errTooLarge):
 		v = tooLarge
@@ -44,6 +46,17 @@ func (c *counts) judge(err error) verdict {
 	}
 	c.add(v)
 	return v
+}
+
+// comesBack says whether a request that failed with err may be taken later.
+func comesBack(err error) bool {
+	for _, e := range []error{ringtail.ErrFull, ringtail.ErrClosed, errOverBudget, context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	var r interface{ Retryable() bool }
+	return errors.As(err, &r) && r.Retryable()
 }
 
 func (c *counts) add(v verdict) {
@@ -63,10 +76,27 @@ func (c *counts) add(v verdict) {
 	}
 }
 
+// readVerdict says what becomes of a request that could not be read or unpacked.
+func readVerdict(err error) (verdict, int, codes.Code) {
+	var network net.Error
+	switch {
+	case errors.Is(err, errOverBudget):
+		return overloaded, http.StatusServiceUnavailable, codes.Unavailable
+	case errors.Is(err, errTooLarge):
+		return tooLarge, http.StatusRequestEntityTooLarge, codes.ResourceExhausted
+	case errors.Is(err, errEncoding):
+		return bad, http.StatusUnsupportedMediaType, codes.InvalidArgument
+	case errors.Is(err, errGone), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &network):
+		return timedOut, http.StatusRequestTimeout, codes.DeadlineExceeded
+	}
+	return bad, http.StatusBadRequest, codes.InvalidArgument
+}
+
 // What clients are told when they are turned away. The texts end up in their logs.
 const (
 	overBudget = "ringtail holds as many bytes of unfinished requests as it may (--memory-limit); send again later"
 	queueFull  = "ringtail's queue is full: its exporters are slower than what comes in; send again later"
+	tooLate    = "ringtail could not keep the request within --body-timeout; send again later"
 	closing    = "ringtail is shutting down; send again later, or elsewhere"
 )
 
@@ -76,8 +106,12 @@ func overloadText(err error) string {
 		return closing
 	case errors.Is(err, errOverBudget):
 		return overBudget
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return tooLate
+	case errors.Is(err, ringtail.ErrFull):
+		return queueFull
 	}
-	return queueFull
+	return err.Error() + "; send again later"
 }
 
 // unavailable is how gRPC says it: UNAVAILABLE, which every client retries, with

@@ -2,13 +2,15 @@ package collector
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
@@ -19,42 +21,52 @@ import (
 const (
 	traceService = "opentelemetry.proto.collector.trace.v1.TraceService"
 
-	// assumedBytes is what a gRPC request takes from the budget before it is
-	// read. Its length is in its body, not in its header; this is what a client
-	// may have sent anyway before it is granted more.
-	assumedBytes = 64 << 10
-
 	// maxStreams bounds the requests under way on one connection, and with that
 	// the goroutines that a single client can start.
 	maxStreams = 256
+
+	// maxHeader bounds a request's header, of both protocols.
+	maxHeader = 64 << 10
+
+	// A gRPC connection without a request is closed after idleGRPC, politely: its client
+	// opens another when it needs one. A peer from which nothing has come for pingAfter
+	// is asked for a sign of life, and has pingPatience for it.
+	idleGRPC     = 10 * time.Minute
+	pingAfter    = time.Minute
+	pingPatience = 20 * time.Second
 )
 
 // receiverGRPC is OTLP's TraceService. (OTLP specification, "OTLP/gRPC".)
 type receiverGRPC struct {
-	server *Server
-	sink   Sink
-	full   error // for when the budget is used up
+	server  *Server
+	sink    Sink
+	sweeper *sweeper
+	full    error // for when the budget is used up
 }
 
-func newGRPCServer(s *Server, sink Sink) *grpc.Server {
-	g := grpc.NewServer(
-		grpc.ForceServerCodecV2(rawCodec{}),
-		grpc.MaxRecvMsgSize(s.cfg.MaxRequestBytes),
+func newGRPCServer(s *Server, sink Sink, secure *tls.Config) *grpc.Server {
+	r := &receiverGRPC{server: s, sink: sink, sweeper: s.sweeper, full: unavailable(overBudget, s.cfg.RetryDelay)}
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(emptyCodec{}),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.MaxHeaderListSize(64<<10),
+		grpc.MaxHeaderListSize(maxHeader),
 		grpc.ConnectionTimeout(s.cfg.HeaderTimeout),
 		experimental.BufferPool(&buffers),
 		// A goroutine's stack grows with the request's depth of calls, anew for each
 		// request; workers keep theirs.
-		grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))),
+		grpc.NumStreamWorkers(uint32(4 * runtime.GOMAXPROCS(0))),
 		// Windows of a fixed size save the pings that measure how large they should be.
-		grpc.StaticStreamWindowSize(1<<20),
-		grpc.StaticConnWindowSize(4<<20),
-		grpc.ReadBufferSize(64<<10),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(4 << 20),
+		grpc.ReadBufferSize(64 << 10),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleGRPC, Time: pingAfter, Timeout: pingPatience}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.InTapHandle(deadline(s.cfg.BodyTimeout)),
-	)
-	r := &receiverGRPC{server: s, sink: sink, full: unavailable(overBudget, s.cfg.RetryDelay)}
+		grpc.InTapHandle(r.admit),
+	}
+	if secure != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(secure)))
+	}
+	g := grpc.NewServer(options...)
 	g.RegisterService(&grpc.ServiceDesc{
 		ServiceName: traceService,
 		HandlerType: (*any)(nil),
@@ -63,31 +75,40 @@ func newGRPCServer(s *Server, sink Sink) *grpc.Server {
 	return g
 }
 
-// export answers one request. recv reads it, and unpacks it if need be.
-func (r *receiverGRPC) export(_ any, ctx context.Context, recv func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+// admit turns requests away before gRPC has so much as a goroutine for them.
+func (r *receiverGRPC) admit(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	if !r.server.budget.fits(standingBytes) {
+		r.server.counts.add(overloaded)
+		return nil, r.full
+	}
+	return ctx, nil
+}
+
+// export answers one request. It reads from the stream itself: gRPC's way would read and
+// unpack all of it, before it says how long it is.
+func (r *receiverGRPC) export(_ any, ctx context.Context, _ func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 	s := r.server
-	if !s.budget.take(assumedBytes) {
+	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(transportStream)
+	if !ok {
+		s.counts.add(failed)
+		return nil, status.Error(codes.Internal, "ringtail was built with a version of grpc-go that it cannot read from")
+	}
+	m := messages.Get().(*message)
+	m.budget, m.max = s.budget, s.cfg.MaxRequestBytes
+	defer m.free()
+	if err := m.hold(standingBytes); err != nil {
 		s.counts.add(overloaded)
 		return nil, r.full
 	}
-	held := assumedBytes
-	defer func() { s.budget.give(held) }()
-
-	m := messages.Get().(*message)
-	defer m.free()
-	if err := recv(m); err != nil {
-		s.counts.add(receiveVerdict(err))
-		return nil, err // gRPC has answered the client already
+	r.sweeper.watch(&m.watched, stream)
+	err := m.read(stream)
+	late := r.sweeper.came(&m.watched)
+	if err != nil {
+		return nil, r.unread(err, late)
 	}
-	request := m.bytes()
-	if more := len(request) - held; more > 0 {
-		if !s.budget.take(more) {
-			s.counts.add(overloaded)
-			return nil, r.full
-		}
-		held += more
-	}
-	_, err := r.sink.TrySubmitRequest(request)
+	waiting := patience(ctx, s.cfg.BodyTimeout)
+	defer waiting.end()
+	_, err = r.sink.Append(waiting, m.pieces())
 	switch s.counts.judge(err) {
 	case accepted:
 		return emptyResponse{}, nil
@@ -100,78 +121,43 @@ func (r *receiverGRPC) export(_ any, ctx context.Context, recv func(any) error, 
 	}
 }
 
-// receiveVerdict says why gRPC could not read a message.
-func receiveVerdict(err error) verdict {
-	switch status.Code(err) {
-	case codes.ResourceExhausted:
-		return tooLarge
-	case codes.DeadlineExceeded, codes.Canceled:
-		return timedOut
+// unread is the answer to a request that was not read.
+func (r *receiverGRPC) unread(err error, late bool) error {
+	if late {
+		r.server.counts.add(timedOut)
+		return errLate.Err() // which the client has already
 	}
-	return bad
-}
-
-// deadline ends requests that take too long, whose client sends its body slowly or
-// never: gRPC itself waits for as long as the client likes.
-func deadline(d time.Duration) tap.ServerInHandle {
-	return func(ctx context.Context, _ *tap.Info) (context.Context, error) {
-		ctx, cancel := context.WithTimeout(ctx, d)
-		return timed{ctx, cancel}, nil
+	switch c := status.Code(err); c {
+	case codes.Canceled, codes.DeadlineExceeded: // by the client
+		r.server.counts.add(timedOut)
+		return err
 	}
-}
-
-// timed is a context that keeps its cancel function, which nobody needs to call:
-// gRPC ends the parent with the request.
-type timed struct {
-	context.Context
-	cancel context.CancelFunc
-}
-
-// A message is a request's bytes, and who is to get them back.
-type message struct {
-	buffer mem.Buffer // nil when empty
-}
-
-var messages = sync.Pool{New: func() any { return new(message) }}
-
-func (m *message) bytes() []byte {
-	if m.buffer == nil {
-		return nil
+	v, _, code := readVerdict(err)
+	r.server.counts.add(v)
+	switch {
+	case v == overloaded:
+		return r.full
+	case errors.Is(err, errEncoding):
+		code = codes.Unimplemented // as gRPC says it
 	}
-	return m.buffer.ReadOnlyData()
-}
-
-func (m *message) free() {
-	if m.buffer != nil {
-		m.buffer.Free()
-		m.buffer = nil
-	}
-	messages.Put(m)
+	return status.Error(code, err.Error())
 }
 
 // emptyResponse is an ExportTraceServiceResponse that says success: no bytes.
 type emptyResponse struct{}
 
-// rawCodec hands messages over as the bytes that they are. A request that came
-// in one frame is not copied, a larger one is laid out in one piece for the walk.
-type rawCodec struct{}
+// emptyCodec knows the one message that is sent. What is received does not come by here.
+type emptyCodec struct{}
 
-func (rawCodec) Name() string { return "proto" }
+func (emptyCodec) Name() string { return "proto" }
 
-func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+func (emptyCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if _, ok := v.(emptyResponse); !ok {
 		return nil, fmt.Errorf("collector: cannot send a %T", v)
 	}
 	return nil, nil
 }
 
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(*message)
-	if !ok {
-		return fmt.Errorf("collector: cannot receive a %T", v)
-	}
-	if data.Len() > 0 {
-		m.buffer = data.MaterializeToBuffer(&buffers)
-	}
-	return nil
+func (emptyCodec) Unmarshal(mem.BufferSlice, any) error {
+	return errors.New("collector: requests are not received like this")
 }

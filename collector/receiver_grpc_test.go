@@ -33,11 +33,11 @@ func TestGRPCTakesWhatTheOfficialClientSends(t *testing.T) {
 		if compression != "" {
 			opts = append(opts, grpc.UseCompressor(compression))
 		}
-		if err := export(conn, want, opts...); err != nil {
+		if err := sendGRPC(conn, want, opts...); err != nil {
 			t.Fatalf("%q: %v", compression, err)
 		}
 	}
-	if err := export(conn, &tracepb.TracesData{}); err != nil {
+	if err := sendGRPC(conn, &tracepb.TracesData{}); err != nil {
 		t.Errorf("an empty request: %v", err)
 	}
 	if len(sink.requests) != 4 {
@@ -86,8 +86,8 @@ func TestGRPCAnswers(t *testing.T) {
 	}{
 		{name: "malformed", body: good[:len(good)-1], want: codes.InvalidArgument, text: "resource_spans[0]"},
 		{name: "garbage", body: []byte("GET / HTTP/1.1"), want: codes.InvalidArgument, text: "otlp: cannot read"},
-		{name: "too large", body: zeros[:1<<20+1], want: codes.ResourceExhausted, text: "larger than max"},
-		{name: "bomb", body: zeros, gzip: true, want: codes.ResourceExhausted, text: "larger than max"},
+		{name: "too large", body: zeros[:1<<20+1], want: codes.ResourceExhausted, text: "of at most 1048576"},
+		{name: "bomb", body: zeros, gzip: true, want: codes.ResourceExhausted, text: "more than 1048576 bytes"},
 		{name: "full", body: good, sink: ringtail.ErrFull, want: codes.Unavailable, text: "queue is full", retry: 3 * time.Second},
 		{name: "closed", body: good, sink: ringtail.ErrClosed, want: codes.Unavailable, text: "shutting down", retry: 3 * time.Second},
 		{name: "broken sink", body: good, sink: io.ErrNoProgress, want: codes.Internal, text: io.ErrNoProgress.Error()},
@@ -118,7 +118,7 @@ func TestGRPCAnswers(t *testing.T) {
 		})
 	}
 	got := s.Stats()
-	got.HeldBytes = 0
+	got.HeldBytes, got.OpenConnections = 0, 0
 	if want := (Stats{Bad: 2, TooLarge: 2, Overloaded: 2, Failed: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -149,7 +149,7 @@ func TestGRPCRefusesBadCompression(t *testing.T) {
 func TestGRPCTurnsAwayBeyondTheBudget(t *testing.T) {
 	inside, release := make(chan bool), make(chan bool)
 	s := start(t, &sink{answer: func([]byte) error { inside <- true; <-release; return nil }}, func(c *Config) {
-		c.MaxRequestBytes, c.MemoryLimit = assumedBytes, assumedBytes+1000
+		c.MaxRequestBytes, c.MemoryLimit = standingBytes, standingBytes+1000
 	})
 	conn := dial(t, s)
 	first := make(chan error, 1)

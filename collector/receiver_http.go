@@ -2,15 +2,12 @@ package collector
 
 import (
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
 	"mime"
-	"net"
 	"net/http"
-	"os"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -36,16 +33,23 @@ const (
 type receiverHTTP struct {
 	server *Server
 	sink   Sink
+	cors   *cors
 }
 
-func newHTTPServer(s *Server, sink Sink) *http.Server {
+func newHTTPServer(s *Server, sink Sink, secure *tls.Config) *http.Server {
+	// One request at a time on a connection, which bounds what a connection may cost. That
+	// also leaves HTTP/2 to OTLP/gRPC.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler:           &receiverHTTP{server: s, sink: sink},
+		Handler:           &receiverHTTP{server: s, sink: sink, cors: newCORS(s.cfg.CORS)},
+		TLSConfig:         secure,
+		Protocols:         &protocols,
 		ReadHeaderTimeout: s.cfg.HeaderTimeout,
 		ReadTimeout:       s.cfg.HeaderTimeout + s.cfg.BodyTimeout,
 		WriteTimeout:      s.cfg.HeaderTimeout + s.cfg.BodyTimeout + sendGrace,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    maxHeader,
 		// What clients do to their connections is no business of our log.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
@@ -54,22 +58,50 @@ func newHTTPServer(s *Server, sink Sink) *http.Server {
 // ServeHTTP answers one request.
 func (r *receiverHTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	a := answer{w: w, json: isJSON(req)}
+	if r.cors != nil {
+		allowed := r.cors.permit(w.Header(), req)
+		if preflight(req) {
+			r.preflight(&a, req, allowed)
+			return
+		}
+		if allowed {
+			w.Header().Set("Access-Control-Expose-Headers", "Retry-After")
+		}
+	}
 	switch {
+	case req.URL.Path == "/" && (req.Method == http.MethodGet || req.Method == http.MethodHead):
+		welcome(w)
 	case req.URL.Path != tracesPath:
 		a.fail(http.StatusNotFound, codes.Unimplemented, fmt.Sprintf(
 			"nothing is served at %s: ringtail receives traces, at %s", req.URL.Path, tracesPath))
-		return
 	case req.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
 		a.fail(http.StatusMethodNotAllowed, codes.Unimplemented, fmt.Sprintf(
 			"method %s is not allowed: send spans with POST", req.Method))
-		return
 	case !a.json && !isProtobuf(req):
+		w.Header().Set("Accept", protobufType+", "+jsonType)
 		a.fail(http.StatusUnsupportedMediaType, codes.InvalidArgument, fmt.Sprintf(
 			"content type %q is not supported: send %s or %s", req.Header.Get("Content-Type"), protobufType, jsonType))
+	default:
+		r.export(&a, req)
+	}
+}
+
+// preflight answers a browser that asks whether a page may send.
+func (r *receiverHTTP) preflight(a *answer, req *http.Request, allowed bool) {
+	if !allowed {
+		a.fail(http.StatusForbidden, codes.PermissionDenied, fmt.Sprintf(
+			"pages of %s may not send spans: the receiver's CORS allowed_origins do not have it", req.Header.Get("Origin")))
 		return
 	}
-	r.export(&a, req)
+	r.cors.answer(a.w.Header(), req)
+	a.w.WriteHeader(http.StatusNoContent)
+}
+
+// welcome is for somebody who looks what listens here.
+func welcome(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	io.WriteString(w, "This is ringtail, an OpenTelemetry receiver of traces.\nSend spans with POST "+tracesPath+" ("+protobufType+" or "+jsonType+").\n")
 }
 
 func (r *receiverHTTP) export(a *answer, req *http.Request) {
@@ -88,7 +120,9 @@ func (r *receiverHTTP) export(a *answer, req *http.Request) {
 		a.fail(code, grpcCode, err.Error())
 		return
 	}
-	_, err := r.submit(&b, a.json)
+	waiting := patience(req.Context(), s.cfg.BodyTimeout)
+	defer waiting.end()
+	_, err := r.submit(waiting, &b, a.json)
 	switch s.counts.judge(err) {
 	case accepted:
 		a.succeed()
@@ -105,13 +139,13 @@ func (r *receiverHTTP) export(a *answer, req *http.Request) {
 }
 
 // submit hands the body to the sink, as protobuf.
-func (r *receiverHTTP) submit(b *body, json bool) (int, error) {
+func (r *receiverHTTP) submit(ctx context.Context, b *body, json bool) (int, error) {
 	if !json {
-		return r.sink.TrySubmitRequest(b.bytes())
+		return r.sink.Append(ctx, [][]byte{b.bytes()})
 	}
 	// The encoding is never twice as long as the JSON; that much is taken.
 	n := len(b.bytes())
-	if int64(b.held+2*n) > b.budget.limit {
+	if int64(b.held+2*n) > b.budget.limitFor(2*n) {
 		return 0, fmt.Errorf("%w: JSON of %d bytes takes three times as many, more than --memory-limit", errTooLarge, n)
 	}
 	pb := body{budget: b.budget, max: 2 * n}
@@ -123,188 +157,7 @@ func (r *receiverHTTP) submit(b *body, json bool) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return r.sink.TrySubmitRequest(encoded)
-}
-
-// Why a body was not read.
-var (
-	errOverBudget = errors.New(overBudget)
-	errTooLarge   = errors.New("request is too large")
-	errEncoding   = errors.New("content encoding is not supported")
-	errGone       = errors.New("the client went away")
-)
-
-func readVerdict(err error) (verdict, int, codes.Code) {
-	var network net.Error
-	switch {
-	case errors.Is(err, errOverBudget):
-		return overloaded, http.StatusServiceUnavailable, codes.Unavailable
-	case errors.Is(err, errTooLarge):
-		return tooLarge, http.StatusRequestEntityTooLarge, codes.ResourceExhausted
-	case errors.Is(err, errEncoding):
-		return bad, http.StatusUnsupportedMediaType, codes.InvalidArgument
-	case errors.Is(err, errGone), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &network):
-		return timedOut, http.StatusRequestTimeout, codes.DeadlineExceeded
-	}
-	return bad, http.StatusBadRequest, codes.InvalidArgument
-}
-
-// arriving is a request's body on the wire. It tells a client that went away in the
-// middle from a compressed body that ends too early.
-type arriving struct {
-	body io.Reader
-	err  error // what it ended with, other than its end
-}
-
-func (a *arriving) Read(p []byte) (int, error) {
-	n, err := a.body.Read(p)
-	if err == io.ErrUnexpectedEOF {
-		err = errGone
-	}
-	if err != nil && err != io.EOF {
-		a.err = err
-	}
-	return n, err
-}
-
-// announcedAtOnce is how much of an announced length is taken from the budget before
-// anything has come: an announcement costs its sender nothing.
-const announcedAtOnce = 64 << 10
-
-// A body is a request's bytes, in a buffer whose size is taken from the budget.
-type body struct {
-	budget *budget
-	max    int // bytes
-
-	buffer *[]byte // nil until something was read
-	used   int
-	held   int // bytes of the budget
-}
-
-func (b *body) bytes() []byte {
-	if b.buffer == nil {
-		return nil
-	}
-	return (*b.buffer)[:b.used]
-}
-
-func (b *body) free() {
-	if b.buffer != nil {
-		buffers.Put(b.buffer)
-		b.buffer = nil
-	}
-	b.budget.give(b.held)
-	b.held = 0
-}
-
-// read reads a request's body and unpacks it.
-func (b *body) read(req *http.Request) error {
-	announced := req.ContentLength // -1: unknown
-	if announced > int64(b.max) {
-		return fmt.Errorf("%w: %d bytes, of at most %d (--max-request-bytes)", errTooLarge, announced, b.max)
-	}
-	// Before the client is told to go on sending (Expect: 100-continue), or the
-	// compressed header is even looked at, there must be room.
-	if !b.budget.fits(int(max(announced, 0))) {
-		return errOverBudget
-	}
-	wire := &arriving{body: req.Body}
-	encoding := strings.ToLower(req.Header.Get("Content-Encoding"))
-	if encoding == "" || encoding == "identity" {
-		return b.fill(wire, int(announced))
-	}
-	if err := b.grow(int(min(max(announced, 0), announcedAtOnce))); err != nil {
-		return err
-	}
-	// What comes in is bounded apart from what comes out: empty blocks can go on for ever.
-	in := &io.LimitedReader{R: wire, N: int64(b.max) + 1}
-	d, known, err := decode(encoding, in)
-	if !known {
-		return fmt.Errorf("%w: %q; send gzip, zstd or none", errEncoding, encoding)
-	}
-	if err == nil {
-		err = b.fill(d, -1)
-		d.Close()
-	}
-	if in.N <= 0 {
-		return fmt.Errorf("%w: more than %d bytes, compressed (--max-request-bytes)", errTooLarge, b.max)
-	}
-	if err != nil && wire.err != nil { // which a decoder need not pass on
-		return fmt.Errorf("cannot read the %s body: %w", encoding, wire.err)
-	}
-	if err != nil && !errors.Is(err, errOverBudget) && !errors.Is(err, errTooLarge) {
-		return fmt.Errorf("cannot unpack the %s body: %w", encoding, err)
-	}
-	return err
-}
-
-// fill reads r to its end. announced is its length; -1 if that is not known.
-func (b *body) fill(r io.Reader, announced int) error {
-	if announced >= 0 {
-		return b.fillAnnounced(r, announced)
-	}
-	for {
-		if b.buffer == nil || b.used == len(*b.buffer) {
-			if b.used > b.max {
-				return fmt.Errorf("%w: more than %d bytes (--max-request-bytes)", errTooLarge, b.max)
-			}
-			// One byte more than allowed, to notice what is too long.
-			if err := b.grow(min(max(2*b.used, 1<<leastBufferBits), b.max+1)); err != nil {
-				return err
-			}
-		}
-		n, err := r.Read((*b.buffer)[b.used:])
-		b.used += n
-		if err == io.EOF {
-			if b.used > b.max {
-				return fmt.Errorf("%w: more than %d bytes (--max-request-bytes)", errTooLarge, b.max)
-			}
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("cannot read the body after %d bytes: %w", b.used, err)
-		}
-	}
-}
-
-// fillAnnounced reads as many bytes as were announced. The budget pays for what has come
-// and as much again, not for what was announced.
-func (b *body) fillAnnounced(r io.Reader, announced int) error {
-	for {
-		if err := b.grow(min(max(2*b.used, announcedAtOnce), announced)); err != nil {
-			return err
-		}
-		n, err := io.ReadFull(r, (*b.buffer)[b.used:])
-		b.used += n
-		if b.used == announced {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("cannot read the body: %d of %d bytes came: %w", b.used, announced, err)
-		}
-	}
-}
-
-// grow makes room for n bytes, once the budget has them, and keeps what was read. The
-// one byte above max, which is there to notice what is too long, is free.
-func (b *body) grow(n int) error {
-	if more := min(n, b.max) - b.held; more > 0 {
-		if !b.budget.take(more) {
-			return errOverBudget
-		}
-		b.held += more
-	}
-	if b.buffer != nil && n <= cap(*b.buffer) {
-		*b.buffer = (*b.buffer)[:n]
-		return nil
-	}
-	larger := buffers.Get(n)
-	if b.buffer != nil {
-		copy(*larger, (*b.buffer)[:b.used])
-		buffers.Put(b.buffer)
-	}
-	b.buffer = larger
-	return nil
+	return r.sink.Append(ctx, [][]byte{encoded})
 }
 
 // An answer is written in the request's content type.

@@ -184,6 +184,19 @@ func TestHTTPAnswers(t *testing.T) {
 	}
 }
 
+func TestHTTPWelcomesPeople(t *testing.T) {
+	s := start(t, &sink{}, nil)
+	resp, err := http.Get("http://" + s.HTTPAddr().String() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != 200 || !strings.Contains(string(text), "POST /v1/traces") || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+		t.Errorf("%s, %v: %s", resp.Status, resp.Header, text)
+	}
+}
+
 // connect opens a connection that says what it is told to.
 func connect(t *testing.T, s *Server, say string) *bufio.Reader {
 	t.Helper()
@@ -224,7 +237,7 @@ func TestHTTPEndsSlowSenders(t *testing.T) {
 // Beyond the budget a client is turned away before a byte of its body is read.
 func TestHTTPTurnsAwayBeforeReading(t *testing.T) {
 	s := start(t, &sink{}, func(c *Config) { c.MemoryLimit = 1 << 20 })
-	if !s.budget.take(1000) {
+	if !s.budget.take(1000, 0) {
 		t.Fatal("the budget is used up")
 	}
 	defer s.budget.give(1000)
@@ -257,8 +270,8 @@ func TestHTTPAnnouncementsHoldLittle(t *testing.T) {
 			t.Fatalf("client %d: %q, %v", i, line, err)
 		}
 	}
-	if held := s.Stats().HeldBytes; held != clients*announcedAtOnce {
-		t.Errorf("%d bytes are held, want %d", held, clients*announcedAtOnce)
+	if held := s.Stats().HeldBytes; held != clients*announcedFirst {
+		t.Errorf("%d bytes are held, want %d", held, clients*announcedFirst)
 	}
 	resp, err := http.Post("http://"+s.HTTPAddr().String()+tracesPath, protobufType, bytes.NewReader(encoded(t, request(3))))
 	if err != nil {
@@ -278,7 +291,7 @@ func TestHTTPGrowsWithWhatComes(t *testing.T) {
 		for i := range want {
 			want[i] = byte(i * 7 >> 3)
 		}
-		b := body{budget: &budget{limit: 1 << 20}, max: 1 << 20}
+		b := body{budget: newBudget(1<<20, 1<<20), max: 1 << 20}
 		if err := b.fill(bytes.NewReader(want), n); err != nil || !bytes.Equal(b.bytes(), want) {
 			t.Errorf("%d bytes: %v, and they are the same: %v", n, err, bytes.Equal(b.bytes(), want))
 		}
@@ -332,6 +345,11 @@ func TestHTTPJSONNeedsThreeTimesItsSize(t *testing.T) {
 	}
 }
 
+// namesThePlace says whether an error says where a request cannot be read.
+func namesThePlace(text string) bool {
+	return strings.Contains(text, "otlp: cannot read ") && strings.Contains(text, " at byte ") && !strings.HasSuffix(text, ": malformed")
+}
+
 func FuzzHTTPBody(f *testing.F) {
 	pb := encoded(f, request(3))
 	for flags := range byte(12) {
@@ -360,10 +378,18 @@ func FuzzHTTPBody(f *testing.F) {
 		}
 		w := httptest.NewRecorder()
 		s.http.Handler.ServeHTTP(w, req)
-		switch w.Code {
-		case 200, 400, 413:
+		parse := otlp.ParseStatus
+		if flags&1 != 0 {
+			parse = otlp.ParseStatusJSON
+		}
+		switch _, text, err := parse(w.Body.Bytes()); w.Code {
+		case 200, 413:
+		case 400:
+			if err != nil || !strings.Contains(text, "cannot unpack the ") && !namesThePlace(text) {
+				t.Errorf("400 with %q (%v)", text, err)
+			}
 		default:
-			t.Errorf("%d", w.Code)
+			t.Errorf("%d: %s", w.Code, text)
 		}
 		if flags&1 == 0 && encoding == "" && len(body) <= cfg.MaxRequestBytes {
 			if _, err := otlp.Validate(body); (err == nil) != (w.Code == 200) {

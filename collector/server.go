@@ -6,14 +6,14 @@
 //	OTLP/HTTP ┘  (byte budget)
 //
 // A request stays the bytes that it came as: nothing here builds an object for a
-// span. What becomes of the bytes is the [Sink]'s business, so that a segment
-// log can take the place of the buffer in front of today's exporters without a change
-// to the receivers.
+// span. What becomes of the bytes is the [Sink]'s business: a [Pipeline] has a log and
+// exporters with cursors, [Memory] the collector that applications embed.
 //
-// Files: server.go, who listens and who stops; receiver_grpc.go and
-// receiver_http.go, one a protocol; budget.go, admission; buffers.go and
-// compression.go, what bodies are read into and through; overload.go, what
-// clients are told when there is no room.
+// Files of the receiving side: server.go, who serves and who stops; listen.go and
+// connections.go, on what and for how many; receiver_grpc.go and message.go, receiver_http.go
+// and body.go, the two protocols and how each reads a request; budget.go, admission;
+// sweeper.go and waiting.go, time limits; buffers.go and compression.go, what requests are
+// read into and through; overload.go, what clients are told; cors.go, browsers.
 package collector
 
 import (
@@ -30,26 +30,26 @@ import (
 	"google.golang.org/grpc"
 )
 
-// A Sink takes what the receivers have received: one encoded
-// ExportTraceServiceRequest a call. [ringtail.Collector] is one.
-//
-// It is called by many goroutines at once, must not block, and must not keep
-// request after it returns. A nil error is an acknowledgement: the client
-// forgets its spans. An [*otlp.SyntaxError] says that the request cannot be read;
-// the client is told what is wrong and not to send it again. [ringtail.ErrFull]
-// and [ringtail.ErrClosed] say that there is no room, or no more; the client is told
-// to come back. Any other error is answered as an internal one.
-type Sink interface {
-	TrySubmitRequest(request []byte) (spans int, err error)
-}
-
 // Config says where to listen and how much to take on. [DefaultConfig] has
 // the values that this documentation calls default.
 type Config struct {
-	// GRPCAddr and HTTPAddr are what to listen on, HOST:PORT; port 0 picks a free
-	// one. Empty: that protocol is not served, and one of the two must be. Default
+	// GRPCAddr and HTTPAddr are what to listen on: HOST:PORT, where port 0 picks a free
+	// one, or unix:PATH (unix:///PATH is the same) for a Unix socket, which its owner and
+	// group may use (mode 0660). A socket that a dead process left behind is replaced.
+	// Empty: that protocol is not served, and one of the two must be. Default
 	// 127.0.0.1:4317 and 127.0.0.1:4318.
 	GRPCAddr, HTTPAddr string
+
+	// TLS is for both protocols. Zero: none. HTTP is HTTP/1.1, with or without it.
+	TLS TLS
+
+	// CORS lets browsers' scripts send over HTTP. Zero: it does not.
+	CORS CORS
+
+	// MaxConnections bounds the connections of both protocols together. One more is
+	// closed as soon as it opens. Default 10 000. An idle one is closed after two minutes
+	// (HTTP) or ten (gRPC).
+	MaxConnections int
 
 	// MaxRequestBytes bounds one request, as it is sent and again as it is after
 	// decompression. Larger ones are refused, not to be sent again. Default
@@ -58,12 +58,14 @@ type Config struct {
 
 	// MemoryLimit bounds the bytes of requests that are being received. It is
 	// taken as a body comes, and given back when the sink has the request.
-	// Beyond it clients are told to come back. At least MaxRequestBytes. Default
-	// 256 MiB. What the sink queues is bounded by the sink.
+	// Beyond it clients are told to come back. A quarter of it, if MaxRequestBytes leaves
+	// that much, is for requests up to 1 MiB, so that large ones do not keep them out. At
+	// least MaxRequestBytes. Default 256 MiB. What the sink queues is bounded by the sink.
 	MemoryLimit int64
 
 	// HeaderTimeout bounds the time that a client may take to connect and to send
-	// a request's header, BodyTimeout what it may take for the rest. Default 10 s and 30 s.
+	// a request's header, BodyTimeout what it may take for the rest, and then what the sink may
+	// take. Default 10 s and 30 s.
 	HeaderTimeout, BodyTimeout time.Duration
 
 	// RetryDelay is how long a client that is turned away is asked to stay away.
@@ -75,6 +77,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		GRPCAddr: "127.0.0.1:4317", HTTPAddr: "127.0.0.1:4318",
+		MaxConnections:  10_000,
 		MaxRequestBytes: 64 << 20, MemoryLimit: 256 << 20,
 		HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second,
 		RetryDelay: time.Second,
@@ -85,6 +88,8 @@ func (c *Config) validate() error {
 	switch {
 	case c.GRPCAddr == "" && c.HTTPAddr == "":
 		return errors.New("collector: GRPCAddr and HTTPAddr are both empty: nothing to listen on")
+	case c.MaxConnections < 1 || c.MaxConnections > 1_000_000:
+		return fmt.Errorf("collector: MaxConnections is %d: want 1 to 1 000 000", c.MaxConnections)
 	case c.MaxRequestBytes < 1<<10 || c.MaxRequestBytes > 1<<30:
 		return fmt.Errorf("collector: MaxRequestBytes is %d: want 1 KiB to 1 GiB", c.MaxRequestBytes)
 	case c.MemoryLimit < int64(c.MaxRequestBytes):
@@ -98,16 +103,18 @@ func (c *Config) validate() error {
 			return fmt.Errorf("collector: %s is %v: want 1ms to 1h", d.name, d.value)
 		}
 	}
-	return nil
+	return c.CORS.validate()
 }
 
 // Server is the receiving side of the daemon. Its methods may be called from any
 // goroutine. Once made it listens, so that clients can connect; they are served
 // while Serve runs.
 type Server struct {
-	cfg    Config
-	budget *budget
-	counts counts
+	cfg         Config
+	budget      *budget
+	counts      counts
+	connections connections
+	sweeper     *sweeper // nil without gRPC
 
 	grpc         *grpc.Server // nil when not served, like its listener
 	grpcListener net.Listener
@@ -131,6 +138,9 @@ type Stats struct {
 	Failed     uint64 // the sink failed with an error that it should not have
 
 	HeldBytes int64 // of the memory limit, now
+
+	OpenConnections    int    // now
+	RefusedConnections uint64 // beyond MaxConnections
 }
 
 // New listens on the addresses of cfg. Errors name the field and its value. The
@@ -142,28 +152,40 @@ func New(cfg Config, sink Sink) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, budget: &budget{limit: cfg.MemoryLimit}}
-	var err error
-	if cfg.GRPCAddr != "" {
-		if s.grpcListener, err = net.Listen("tcp", cfg.GRPCAddr); err != nil {
-			return nil, fmt.Errorf("collector: cannot listen for OTLP/gRPC on %s: %w", cfg.GRPCAddr, err)
-		}
+	secure, err := cfg.TLS.load()
+	if err != nil {
+		return nil, err
 	}
-	if cfg.HTTPAddr != "" {
-		if s.httpListener, err = net.Listen("tcp", cfg.HTTPAddr); err != nil {
-			if s.grpcListener != nil {
-				s.grpcListener.Close()
-			}
-			return nil, fmt.Errorf("collector: cannot listen for OTLP/HTTP on %s: %w", cfg.HTTPAddr, err)
-		}
+	s := &Server{cfg: cfg, budget: newBudget(cfg.MemoryLimit, cfg.MaxRequestBytes)}
+	s.connections.limit = int64(cfg.MaxConnections)
+	if s.grpcListener, err = s.listen(cfg.GRPCAddr, "OTLP/gRPC"); err != nil {
+		return nil, err
 	}
+	if s.httpListener, err = s.listen(cfg.HTTPAddr, "OTLP/HTTP"); err != nil {
+		s.closeListeners()
+		return nil, err
+	}
+	// From here on nothing fails: there are goroutines.
 	if s.grpcListener != nil {
-		s.grpc = newGRPCServer(s, sink) // which starts goroutines: from here on nothing fails
+		s.sweeper = newSweeper(cfg.BodyTimeout)
+		s.grpc = newGRPCServer(s, sink, secure)
 	}
 	if s.httpListener != nil {
-		s.http = newHTTPServer(s, sink)
+		s.http = newHTTPServer(s, sink, secure)
 	}
 	return s, nil
+}
+
+// listen returns nil without an address.
+func (s *Server) listen(addr, protocol string) (net.Listener, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	l, err := listen(addr)
+	if err != nil {
+		return nil, fmt.Errorf("collector: cannot listen for %s on %s: %w", protocol, addr, err)
+	}
+	return &limitedListener{l, &s.connections}, nil
 }
 
 // GRPCAddr returns the address that OTLP/gRPC is served on, nil if it is not.
@@ -184,7 +206,8 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Accepted: s.counts.accepted.Load(), Bad: s.counts.bad.Load(), TooLarge: s.counts.tooLarge.Load(),
 		Overloaded: s.counts.overloaded.Load(), TimedOut: s.counts.timedOut.Load(), Failed: s.counts.failed.Load(),
-		HeldBytes: s.budget.held.Load(),
+		HeldBytes:       s.budget.held.Load(),
+		OpenConnections: int(s.connections.open.Load()), RefusedConnections: s.connections.refused.Load(),
 	}
 }
 
@@ -199,7 +222,7 @@ func (s *Server) Serve() error {
 	}
 	if s.http != nil {
 		running++
-		go func() { errs <- wrap("OTLP/HTTP", s.http.Serve(s.httpListener), http.ErrServerClosed) }()
+		go func() { errs <- wrap("OTLP/HTTP", s.serveHTTP(), http.ErrServerClosed) }()
 	}
 	var first error
 	for range running {
@@ -209,6 +232,13 @@ func (s *Server) Serve() error {
 		}
 	}
 	return first
+}
+
+func (s *Server) serveHTTP() error {
+	if s.http.TLSConfig != nil {
+		return s.http.ServeTLS(s.httpListener, "", "") // the configuration has the certificate
+	}
+	return s.http.Serve(s.httpListener)
 }
 
 func wrap(protocol string, err, ended error) error {
@@ -236,6 +266,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		})
 	}
 	stopping.Wait()
+	s.stopSweeper()
 	// A server that never served does not know its listener.
 	s.closeListeners()
 	return cmp.Or(grpcErr, httpErr)
@@ -264,7 +295,14 @@ func (s *Server) close() {
 	if s.http != nil {
 		s.http.Close()
 	}
+	s.stopSweeper()
 	s.closeListeners()
+}
+
+func (s *Server) stopSweeper() {
+	if s.sweeper != nil {
+		s.sweeper.stop()
+	}
 }
 
 func (s *Server) closeListeners() {

@@ -1,0 +1,208 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ringtail-otel/ringtail"
+	"github.com/ringtail-otel/ringtail/otlp"
+	"github.com/ringtail-otel/ringtail/seglog"
+)
+
+// PipelineConfig says what a [Pipeline] is made of.
+type PipelineConfig struct {
+	// Log keeps what was received until every exporter is done with it. The pipeline
+	// takes it over, and closes it.
+	Log *seglog.Log
+	// Exporters are delivered to independently, each from a cursor of its own.
+	Exporters []ExporterConfig
+	// Logger is told of troubles, each kind at most once in ten seconds. nil means
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// Pipeline is a log with exporters: what receivers give it is appended, and delivered
+// from there.
+//
+//	Append: lay out, validate ──▶ log ──┬─▶ cursor ─▶ exporter A
+//	                                    └─▶ cursor ─▶ exporter B
+//
+// Append returns when the log has the request as safely as it promises: on disk, by
+// default. Each exporter has a cursor, reads runs of requests from there, sends several
+// at a time, and commits them in the order of the log when they are settled: delivered,
+// or given up for a reason that is counted. What is not committed is read again
+// after a restart.
+//
+// Its methods may be called from any goroutine.
+type Pipeline struct {
+	log        *seglog.Log
+	exporters  []ExporterConfig
+	deliveries []*delivery
+
+	ctx    context.Context // of all deliveries; ends when they are broken off
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	shutdown sync.Once
+	err      error
+}
+
+var _ Sink = (*Pipeline)(nil)
+
+// NewPipeline opens a cursor for each exporter and starts to deliver. Errors name the
+// exporter. It takes over the log and the exporters also when it fails.
+func NewPipeline(cfg PipelineConfig) (*Pipeline, error) {
+	if cfg.Log == nil {
+		return nil, errors.New("collector: NewPipeline: Log is nil")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	p := &Pipeline{log: cfg.Log, exporters: cfg.Exporters}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	for _, e := range cfg.Exporters {
+		d, err := newDelivery(e, cfg.Log, cfg.Logger)
+		if err != nil {
+			p.cancel()
+			p.close(p.ctx)
+			return nil, fmt.Errorf("collector: exporter %s: %w", e.Name, err)
+		}
+		p.deliveries = append(p.deliveries, d)
+	}
+	for _, d := range p.deliveries {
+		p.wg.Go(func() { d.run(p.ctx) })
+	}
+	return p, nil
+}
+
+// Append lays a request out in the log, in one piece, and validates it there: a
+// request is copied once between the connection and the log.
+func (p *Pipeline) Append(ctx context.Context, pieces [][]byte) (spans int, err error) {
+	size := 0
+	for _, piece := range pieces {
+		size += len(piece)
+	}
+	if size == 0 {
+		return 0, nil
+	}
+	room, err := p.log.Reserve(size)
+	if err != nil {
+		return 0, refusal(err)
+	}
+	at := 0
+	for _, piece := range pieces {
+		at += copy(room.Bytes()[at:], piece)
+	}
+	counts, err := otlp.Validate(room.Bytes())
+	if err != nil || counts.Spans == 0 {
+		room.Abort()
+		return 0, err
+	}
+	if _, err := room.Commit(ctx, counts.Spans); err != nil {
+		return counts.Spans, refusal(err)
+	}
+	return counts.Spans, nil
+}
+
+// refusal says of an error of the log what receivers make of it.
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, seglog.ErrFull):
+		return fmt.Errorf("%w: %w", ringtail.ErrFull, err)
+	case errors.Is(err, seglog.ErrClosed):
+		return ringtail.ErrClosed
+	case errors.Is(err, seglog.ErrTooLarge), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return diskError{err}
+}
+
+// diskError is a failure of the log's disk. It may pass, so that clients are told to come
+// back, and not that their spans are bad.
+type diskError struct{ error }
+
+func (e diskError) Unwrap() error { return e.error }
+
+// Retryable says that the client may send again.
+func (diskError) Retryable() bool { return true }
+
+// PipelineStats is what went into a pipeline and out of it; see [ExporterStats].
+type PipelineStats struct {
+	Received  uint64 // spans that were ever appended to the log
+	Log       seglog.Stats
+	Exporters []ExporterStats
+}
+
+// Stats returns the ledger at this moment.
+func (p *Pipeline) Stats() PipelineStats {
+	s := PipelineStats{Log: p.log.Stats(), Exporters: make([]ExporterStats, len(p.deliveries))}
+	s.Received = s.Log.Count
+	for i, d := range p.deliveries {
+		s.Exporters[i] = d.stats()
+	}
+	return s
+}
+
+// Shutdown refuses further requests, delivers what the log holds, closes the exporters
+// and the log, and returns within ctx or a little later. What is not delivered when ctx
+// ends stays in a log on disk, for the next time, and is lost from one in memory: then the
+// error says how much.
+func (p *Pipeline) Shutdown(ctx context.Context) error {
+	p.shutdown.Do(func() {
+		p.log.Seal()
+		drained := make(chan struct{})
+		go func() {
+			p.wg.Wait()
+			close(drained)
+		}()
+		select {
+		case <-drained:
+		case <-ctx.Done():
+		}
+		p.cancel()
+		p.err = p.close(ctx)
+		<-drained
+	})
+	return p.err
+}
+
+// grace is what exporters and the log get for closing, when the time is over.
+const grace = 2 * time.Second
+
+// close ends the deliveries, which have been told to, the exporters, and the log.
+func (p *Pipeline) close(ctx context.Context) error {
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+	}
+	errs := make([]error, len(p.exporters)+1)
+	var closing sync.WaitGroup
+	for i, e := range p.exporters {
+		if e.Exporter == nil {
+			continue
+		}
+		closing.Go(func() {
+			if err := e.Exporter.Shutdown(ctx); err != nil {
+				errs[i] = fmt.Errorf("exporter %s: %w", e.Name, err)
+			}
+		})
+	}
+	closing.Wait()
+	p.wg.Wait()
+	// Only now: what was being sent may still have had to be buried.
+	for _, e := range p.exporters {
+		if e.DeadLetter != nil {
+			errs = append(errs, e.DeadLetter.Shutdown(ctx))
+		}
+	}
+	for _, d := range p.deliveries {
+		errs = append(errs, d.cursor.Close())
+	}
+	errs = append(errs, p.log.Close())
+	return errors.Join(errs...)
+}
