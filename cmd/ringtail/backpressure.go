@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/ringtail-otel/ringtail"
@@ -84,6 +85,7 @@ const waitedFor = 100 * time.Microsecond
 
 func press(ctx context.Context, seed uint64, submit func(*ringtail.Producer, *ringtail.Span) error) (pressed, error) {
 	c, err := ringtail.New(slow{pressedEach}, ringtail.WithRingBits(6), ringtail.WithResource(shopResource),
+		ringtail.WithLogger(slog.New(slog.DiscardHandler)), // that the ring is full is the point
 		ringtail.WithBatchSpans(pressedBatch), ringtail.WithConcurrentExports(1), ringtail.WithQueueBytes(4<<10),
 		ringtail.WithInterval(time.Millisecond), ringtail.WithBatchAge(time.Millisecond))
 	if err != nil {

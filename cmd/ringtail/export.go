@@ -23,14 +23,7 @@ type exportFlags struct {
 	to          []string
 	compression string
 	headers     []string
-	bounds      bounds
-}
-
-// bounds are what each of several exporters gets, since each has a queue of its own.
-// Zeros are Fanout's defaults.
-type bounds struct {
-	queueBytes int
-	timeout    time.Duration // of a single export
+	once        bool // a failed export is not tried again by the exporter
 }
 
 const exportHelp = `Where spans go (--export), once or several times:
@@ -39,13 +32,12 @@ const exportHelp = `Where spans go (--export), once or several times:
   otlp-grpc=HOST:PORT     an OTLP/gRPC backend; https://HOST:PORT for TLS
   otlp-http=URL           an OTLP/HTTP backend; http://HOST:PORT/v1/traces
   null                    nowhere, only counted
-Several exporters are independent: each has a bounded queue of its own, and one
-that is slow or down does not hold up the others. When its queue is full, the
-spans that it misses are dropped for it alone, and counted.`
+Several exporters are independent: one that is slow or down does not hold up the
+others.`
 
-func (f *exportFlags) add(cmd *cobra.Command, to string) {
+func (f *exportFlags) add(cmd *cobra.Command, to ...string) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.to, "export", []string{to}, "send spans to this `TARGET`, see above; repeatable")
+	flags.StringArrayVar(&f.to, "export", to, "send spans to this `TARGET`, see above; repeatable")
 	flags.StringVar(&f.compression, "compression", "none", "for otlp-grpc and otlp-http: `NAME` is none, gzip or zstd")
 	flags.StringArrayVar(&f.headers, "header", nil, "for otlp-grpc and otlp-http: send `NAME=VALUE`; repeatable")
 }
@@ -126,8 +118,7 @@ func (f *exportFlags) open(targets []target, out io.Writer, log *slog.Logger, st
 			return nil, usageError{err}
 		}
 		o.names = append(o.names, t.flag)
-		branches = append(branches, export.Branch{Name: t.flag, Exporter: e, Logger: log, Concurrency: concurrency(t),
-			QueueBytes: f.bounds.queueBytes, Timeout: f.bounds.timeout})
+		branches = append(branches, export.Branch{Name: t.flag, Exporter: e, Logger: log, Concurrency: concurrency(t)})
 	}
 	if len(branches) == 1 {
 		o.Exporter = branches[0].Exporter
@@ -167,12 +158,19 @@ func (f *exportFlags) openOne(t target, out io.Writer, log *slog.Logger, stdout 
 		if !strings.Contains(t.at, "://") {
 			opts = append(opts, otlpgrpc.WithInsecure())
 		}
+		if f.once {
+			opts = append(opts, otlpgrpc.WithRetry(export.RetryConfig{MaxAttempts: 1}))
+		}
 		return otlpgrpc.New(t.at, opts...)
 	case "otlp-http":
 		if !strings.Contains(t.at, "://") {
 			return nil, fmt.Errorf("%q is no URL: write otlp-http=http://%s, or https for TLS", t.at, t.at)
 		}
-		return otlphttp.New(t.at, otlphttp.WithHeaders(headers), otlphttp.WithCompression(f.compression), otlphttp.WithLogger(log))
+		opts := []otlphttp.Option{otlphttp.WithHeaders(headers), otlphttp.WithCompression(f.compression), otlphttp.WithLogger(log)}
+		if f.once {
+			opts = append(opts, otlphttp.WithRetry(export.RetryConfig{MaxAttempts: 1}))
+		}
+		return otlphttp.New(t.at, opts...)
 	}
 	return nil, errors.New("unknown kind") // targets admits no other
 }

@@ -221,8 +221,11 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"serve --memory-limit 5MB", `--memory-limit is "5MB": want a size`},
 		{"serve --memory-limit 1MiB", "--memory-limit is 1MiB: want at least --max-request-bytes, which is 64MiB"},
 		{"serve --max-request-bytes 10", "--max-request-bytes is 10: want 1KiB to 1GiB"},
-		{"serve --queue-bytes 1", "--queue-bytes is 1: want at least 1MiB"},
-		{"serve --export-timeout 0s", "--export-timeout is 0s: want 1ms to 1h"},
+		{"serve --log-bytes 1", "--log-bytes is 1: want at least 1MiB"},
+		{"serve --when-full explode", `--when-full is "explode": want refuse or drop_oldest`},
+		{"serve --sync often", `--sync is "often": want group, never, or a time`},
+		{"serve --data-dir=", "--data-dir is empty"},
+		{"serve --config /nonexistent.yaml", "/nonexistent.yaml: no such file"},
 		{"serve --body-timeout 0s", "--body-timeout is 0s: want 1ms to 1h"},
 	} {
 		var out, errOut bytes.Buffer
@@ -243,7 +246,7 @@ func TestMistakesAreExplained(t *testing.T) {
 func TestFilesThatCannotBeWritten(t *testing.T) {
 	for _, command := range []string{"demo", "stress", "serve"} {
 		var errOut bytes.Buffer
-		code := run(context.Background(), []string{command, "--export", "json=/nonexistent/spans"}, io.Discard, &errOut)
+		code := run(context.Background(), append([]string{command, "--export", "json=/nonexistent/spans"}, map[string][]string{"serve": {"--data-dir", t.TempDir()}}[command]...), io.Discard, &errOut)
 		if code != exitLost || !strings.Contains(errOut.String(), "--export json=/nonexistent/spans: ") || strings.Contains(errOut.String(), "--help") {
 			t.Errorf("%s: exit code %d\n%s", command, code, errOut.String())
 		}
@@ -251,7 +254,7 @@ func TestFilesThatCannotBeWritten(t *testing.T) {
 }
 
 func TestHelpTeaches(t *testing.T) {
-	for _, args := range []string{"", "--help", "demo --help", "stress --help", "serve --help", "help demo"} {
+	for _, args := range []string{"--help", "demo --help", "stress --help", "serve --help", "help demo"} {
 		var out, errOut bytes.Buffer
 		if code := run(context.Background(), strings.Fields(args), &out, &errOut); code != exitOK || errOut.Len() != 0 {
 			t.Errorf("%q: %d, %s", args, code, errOut.String())

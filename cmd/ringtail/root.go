@@ -57,24 +57,30 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ringtail",
 		Short: "An OpenTelemetry span collector",
-		Long: `Ringtail collects OpenTelemetry spans: nanoseconds to submit one, and every
-one either arrives or is counted as dropped, with the reason.
+		Long: `Ringtail collects OpenTelemetry spans, and every one either arrives or is counted
+as dropped, with the reason.
 
-Start with the demo. It needs nothing but this program.`,
-		Example: `  ringtail demo                                    watch spans being collected
-  ringtail serve                                   receive OTLP, and print it
+Without a command it serves: it receives OTLP on 127.0.0.1, ports 4317 and 4318, and
+shows what arrives. 'ringtail serve --help' says what else it can do.`,
+		Example: `  ringtail                                         receive OTLP, and show what arrives
   ringtail demo --export otlp-grpc=127.0.0.1:4317  send it some, from elsewhere
+  ringtail serve --export otlp-grpc=backend:4317   pass it on
+  ringtail demo                                    watch spans being collected in a process
   ringtail stress                                  see how fast it goes`,
 		Version:       versionLine(),
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
-	root.AddCommand(newDemo(), newStress(), newServe(), newVersion())
+	serve := newServe()
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		serve.SetContext(cmd.Context())
+		return serve.RunE(serve, nil)
+	}
+	root.AddCommand(serve, newLog(), newLoad(), newSink(), newDemo(), newStress(), newVersion())
 	for _, c := range append(root.Commands(), root) {
 		c.DisableFlagsInUseLine = true
 		if args := c.Args; args != nil {

@@ -5,17 +5,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
@@ -23,13 +21,15 @@ import (
 	_ "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
-
-	"github.com/ringtail-otel/ringtail"
 )
 
-// serving starts the daemon on free ports.
+// serving starts the daemon on free ports, with a log of its own unless args say where.
 func serving(t *testing.T, args ...string) (p *process, grpcAddr, httpURL string) {
 	t.Helper()
+	given := strings.Join(args, " ")
+	if !strings.Contains(given, "--data-dir") && !strings.Contains(given, "--in-memory") {
+		args = append(args, "--data-dir", t.TempDir())
+	}
 	p = launch(t, append([]string{"serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"}, args...)...)
 	grpcAddr = p.await(`OTLP/gRPC +(\S+)`)
 	httpURL = p.await(`OTLP/HTTP +(\S+)`)
@@ -100,7 +100,7 @@ func TestServeDeliversEverySpan(t *testing.T) {
 	if code := p.end(); code != exitOK {
 		t.Errorf("exit code %d: %s", code, p.errors())
 	}
-	if n := spansInFile(t, path); n != 300 || ledgerEntry(t, p.errors(), "exported") != 300 || !strings.Contains(p.errors(), "60 requests accepted\n") {
+	if n := spansInFile(t, path); n != 300 || ledgerEntry(t, p.errors(), "received") != 300 || !strings.Contains(p.errors(), "60 requests accepted\n") {
 		t.Errorf("%d spans in the file:\n%s", n, p.errors())
 	}
 }
@@ -163,7 +163,7 @@ func TestServeChain(t *testing.T) {
 }
 
 func TestServePrintsTraces(t *testing.T) {
-	p, grpcAddr, _ := serving(t)
+	p, grpcAddr, _ := serving(t, "--export", "stdout")
 	if err := sendGRPC(grpcAddr, 2); err != nil {
 		t.Fatal(err)
 	}
@@ -176,12 +176,54 @@ func TestServePrintsTraces(t *testing.T) {
 	}
 }
 
-// What was acknowledged and cannot be delivered is said, and is a failure, also when
-// another exporter has it.
-func TestServeSaysWhatItCouldNotDeliver(t *testing.T) {
+// Without an exporter the daemon shows what arrives, by service and operation.
+func TestServeShowsWhatArrives(t *testing.T) {
+	p, grpcAddr, _ := serving(t)
+	if _, stderr, code := execute(t, "demo", "--export", "otlp-grpc="+grpcAddr); code != exitOK {
+		t.Fatalf("demo: exit code %d: %s", code, stderr)
+	}
+	p.signal(os.Interrupt)
+	if code := p.end(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{"service +operation +spans +errors +p50 +p99", "shown: 400 delivered, 0 lost"} {
+		if !regexp.MustCompile(want).MatchString(p.errors()) {
+			t.Errorf("no %q in\n%s", want, p.errors())
+		}
+	}
+}
+
+// What was acknowledged and cannot be delivered stays on disk, and is delivered after the
+// next start.
+func TestServeKeepsWhatItCouldNotDeliver(t *testing.T) {
+	dir := t.TempDir()
+	addr, connected := hungBackend(t)
+	p, grpcAddr, _ := serving(t, "--export", "otlp-grpc="+addr, "--shutdown-timeout", "300ms", "--data-dir", dir)
+	if err := sendGRPC(grpcAddr, 4); err != nil {
+		t.Fatal(err)
+	}
+	<-connected
+	p.signal(os.Interrupt)
+	if code := p.end(); code != exitOK || !strings.Contains(p.errors(), "0 delivered, 0 lost, 4 stay in the log for the next start") {
+		t.Errorf("exit code %d:\n%s", code, p.errors())
+	}
+	// The exporter of the first run is not there any more: nothing is thrown away.
+	path := filepath.Join(t.TempDir(), "spans")
+	p, _, _ = serving(t, "--export", "json="+path, "--data-dir", dir)
+	if !strings.Contains(p.errors(), "ringtail log forget") {
+		t.Errorf("nothing is said of the cursor that was left:\n%s", p.errors())
+	}
+	p.signal(os.Interrupt)
+	if code := p.end(); code != exitOK || spansInFile(t, path) != 4 {
+		t.Errorf("exit code %d, %d spans delivered:\n%s", code, spansInFile(t, path), p.errors())
+	}
+}
+
+// From memory it is lost, which is said and is a failure, also when another exporter has it.
+func TestServeSaysWhatItLost(t *testing.T) {
 	for _, also := range [][]string{nil, {"--export", "null"}} {
 		addr, connected := hungBackend(t)
-		p, grpcAddr, _ := serving(t, append([]string{"--export", "otlp-grpc=" + addr, "--shutdown-timeout", "300ms"}, also...)...)
+		p, grpcAddr, _ := serving(t, append([]string{"--in-memory", "--export", "otlp-grpc=" + addr, "--shutdown-timeout", "300ms"}, also...)...)
 		if err := sendGRPC(grpcAddr, 4); err != nil {
 			t.Fatal(err)
 		}
@@ -190,79 +232,65 @@ func TestServeSaysWhatItCouldNotDeliver(t *testing.T) {
 		if code := p.end(); code != exitLost {
 			t.Errorf("exit code %d", code)
 		}
-		want := "4 spans that clients were told had been taken did not arrive: is the backend up, and is this its address? otlp-grpc=" + addr + "\n"
-		if got := p.errors(); !strings.Contains(got, want) || !strings.Contains(got, "    4 shutdown  ") {
+		if got := p.errors(); !strings.Contains(got, "4 spans that clients were told had been taken did not arrive\n") || !strings.Contains(got, "0 delivered, 0 lost, 4 not delivered before the end") {
 			t.Errorf("%s", got)
 		}
 	}
 }
 
-// --export-timeout ends an export, of one exporter and of several.
-func TestServeGivesAnExportUp(t *testing.T) {
-	for _, also := range [][]string{nil, {"--export", "null"}} {
-		addr, _ := hungBackend(t)
-		p, grpcAddr, _ := serving(t, append([]string{"--export", "otlp-grpc=" + addr, "--export-timeout", "200ms", "--shutdown-timeout", "8s"}, also...)...)
+// The ledger goes on over restarts.
+func TestServeGoesOnWithItsLedger(t *testing.T) {
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "spans")
+	for i := range 3 {
+		p, grpcAddr, _ := serving(t, "--export", "json="+path, "--data-dir", dir)
 		if err := sendGRPC(grpcAddr, 4); err != nil {
 			t.Fatal(err)
 		}
 		p.signal(os.Interrupt)
-		if code := p.end(); code != exitLost {
-			t.Errorf("exit code %d", code)
+		if code := p.end(); code != exitOK || ledgerEntry(t, p.errors(), "received") != 4*(i+1) || !strings.Contains(p.errors(), fmt.Sprintf("%d delivered, 0 lost", 4*(i+1))) {
+			t.Errorf("exit code %d in run %d:\n%s", code, i, p.errors())
 		}
-		if got := p.errors(); !strings.Contains(got, "    4 timeout  ") {
-			t.Errorf("%s", got)
-		}
+	}
+	if n := spansInFile(t, path); n != 12 {
+		t.Errorf("%d spans in the file", n)
 	}
 }
 
-// hanging is an exporter that exports nothing until it is told to stop.
-type hanging struct{}
+func TestTwoDaemonsOnOneDirectory(t *testing.T) {
+	dir := t.TempDir()
+	p, _, _ := serving(t, "--data-dir", dir)
+	_, stderr, code := execute(t, "serve", "--grpc", "127.0.0.1:0", "--http", "off", "--data-dir", dir)
+	if code != exitLost || !strings.Contains(stderr, dir) || !strings.Contains(stderr, fmt.Sprint(p.cmd.Process.Pid)) || !strings.Contains(stderr, "--data-dir") {
+		t.Errorf("%d, %s", code, stderr)
+	}
+}
 
-func (hanging) Export(ctx context.Context, _ *ringtail.Batch) error { <-ctx.Done(); return ctx.Err() }
-func (hanging) Shutdown(context.Context) error                      { return nil }
-
-// Each of several exporters has a queue of the size that was asked for.
-func TestQueueBytesOfSeveralExporters(t *testing.T) {
-	f := exportFlags{to: []string{"stdout", "null"}, compression: "none", bounds: bounds{queueBytes: 1}}
-	targets, err := f.targets()
-	if err != nil {
+func TestServeByFile(t *testing.T) {
+	dir := t.TempDir()
+	file, path := filepath.Join(dir, "ringtail.yaml"), filepath.Join(dir, "spans")
+	text := fmt.Sprintf(`
+receivers: {otlp: {protocols: {grpc: {endpoint: "127.0.0.1:0"}, http: {endpoint: "127.0.0.1:0"}}}}
+exporters: {file: {path: %q, sending_queue: {storage: file_storage}}}
+extensions: {file_storage: {directory: %q}}
+service:
+  extensions: [file_storage]
+  pipelines: {traces: {receivers: [otlp], exporters: [file]}}
+`, path, filepath.Join(dir, "log"))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.DiscardHandler)
-	out, err := f.open(targets, io.Discard, log, func() ringtail.Exporter { return hanging{} })
-	if err != nil {
+	p := launch(t, "serve", "--config", file)
+	addr := p.await(`OTLP/gRPC +(\S+)`)
+	p.await("Ctrl-C ends it")
+	if err := sendGRPC(addr, 3); err != nil {
 		t.Fatal(err)
 	}
-	c, err := ringtail.New(out, ringtail.LowLatency(), ringtail.WithLogger(log))
-	if err != nil {
-		t.Fatal(err)
+	p.signal(os.Interrupt)
+	if code := p.end(); code != exitOK || spansInFile(t, path) != 3 {
+		t.Errorf("exit code %d, %d spans delivered:\n%s", code, spansInFile(t, path), p.errors())
 	}
-	defer func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // nothing will be exported
-		c.Shutdown(ctx)
-		out.settle()
-	}()
-	request, err := proto.Marshal(official(2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range uint64(3) {
-		if _, err := c.TrySubmitRequest(request); err != nil {
-			t.Fatal(err)
-		}
-		for deadline := time.Now().Add(patience); out.branches()[0].Received < 2*(i+1); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%+v", out.branches())
-			}
-		}
-	}
-	// The first batch is taken even so, since there is nothing else.
-	if b := out.branches()[0]; b.InFlight != 2 || b.Dropped.Of(ringtail.ReasonFull) != 4 {
-		t.Errorf("%+v", b)
-	}
-	if b := out.branches()[1]; b.Dropped.Total() != 0 {
-		t.Errorf("the other one: %+v", b)
+	if _, stderr, code := execute(t, "serve", "--config", file, "--in-memory"); code != exitUsage || !strings.Contains(stderr, "--in-memory and --config are both given") {
+		t.Errorf("%d, %s", code, stderr)
 	}
 }
 
@@ -272,8 +300,8 @@ func TestServeOnAnAddressThatIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	_, stderr, code := execute(t, "serve", "--grpc", l.Addr().String())
-	if code != exitLost || !strings.Contains(stderr, "cannot listen for OTLP/gRPC on "+l.Addr().String()) || !strings.Contains(stderr, "--grpc") {
+	_, stderr, code := execute(t, "serve", "--grpc", l.Addr().String(), "--data-dir", t.TempDir())
+	if code != exitLost || !strings.Contains(stderr, "cannot listen for OTLP/gRPC on "+l.Addr().String()) || !strings.Contains(stderr, "Choose another address") {
 		t.Errorf("%d, %s", code, stderr)
 	}
 }

@@ -112,14 +112,14 @@ func plural[N int | int64 | uint64](n N, noun string) string {
 	return count(n) + " " + noun + "s"
 }
 
-// A liveLine is a line that is rewritten in place on a terminal, and printed now and
-// then elsewhere. What is written to it comes above the line. It may be used by
-// several goroutines.
+// A liveLine is a line, or a few, that are rewritten in place on a terminal; elsewhere the
+// first is printed now and then. What is written to it comes above the lines. It may be
+// used by several goroutines.
 type liveLine struct {
 	mu    sync.Mutex
 	page  page
 	last  time.Time
-	shown bool
+	shown int // lines on the screen
 }
 
 // How often a live line is renewed on a terminal, and elsewhere.
@@ -137,21 +137,41 @@ func (l *liveLine) due(now time.Time) bool {
 	return l.page.terminal || now.Sub(l.last) >= printEvery
 }
 
-// show shows the line, in place of the last one. On a terminal it is cut to fit,
+// show shows the lines, in place of the last ones. On a terminal they are cut to fit,
 // since a line that wraps cannot be rewritten.
-func (l *liveLine) show(s string) {
+func (l *liveLine) show(lines ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last = time.Now()
 	if !l.page.terminal {
-		fmt.Fprintln(l.page, s)
+		fmt.Fprintln(l.page, lines[0])
 		return
 	}
-	if r := []rune(s); len(r) > l.page.width-1 {
-		s = string(r[:l.page.width-1])
+	l.clearLocked()
+	for i, s := range lines {
+		lines[i] = cut(s, l.page.width-1)
 	}
-	l.shown = true
-	fmt.Fprint(l.page, "\r"+s+"\x1b[K")
+	l.shown = len(lines)
+	fmt.Fprint(l.page, strings.Join(lines, "\n"))
+}
+
+// cut shortens s to so many characters, not counting what sets colours.
+func cut(s string, width int) string {
+	n := 0
+	escape := false
+	for i, r := range s {
+		switch {
+		case r == 0x1b:
+			escape = true
+		case escape:
+			escape = r != 'm'
+		case n == width:
+			return s[:i] + "\x1b[0m"
+		default:
+			n++
+		}
+	}
+	return s
 }
 
 // clear takes the line away.
@@ -162,9 +182,12 @@ func (l *liveLine) clear() {
 }
 
 func (l *liveLine) clearLocked() {
-	if l.shown {
-		fmt.Fprint(l.page, "\r\x1b[K")
-		l.shown = false
+	if l.shown > 1 {
+		fmt.Fprintf(l.page, "\x1b[%dA", l.shown-1)
+	}
+	if l.shown > 0 {
+		fmt.Fprint(l.page, "\r\x1b[J")
+		l.shown = 0
 	}
 }
 
