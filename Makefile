@@ -1,10 +1,10 @@
 # make test    every test, after installing what the tests need
 # make check   what CI runs: test, formatting, vet, staticcheck, race detector, fuzz, benchmarks once
-# make bench   the benchmarks with their rivals; rewrites the table in README.md (about five minutes)
+# make bench   the benchmarks with their rivals; rewrites the table in README.md (about eleven minutes)
 # make soak    100 million spans through 16 rings; records the result in bench/results
 
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES     := . bench interop
+MODULES     := . bench interop examples/quickstart examples/service
 FUZZTIME    ?= 10s
 
 .PHONY: test check tools fmt vet staticcheck race fuzz bench-once bench soak
@@ -12,14 +12,18 @@ FUZZTIME    ?= 10s
 test: tools
 	RINGTAIL_REQUIRE_SPIN=1 go test ./...
 	cd bench && go test ./...
-	cd interop && go test -count=1 ./...
+	cd interop && RINGTAIL_REQUIRE_SDKS=1 go test -count=1 ./...
+	cd examples/quickstart && OTEL_TRACES_EXPORTER=console go run .
+	cd examples/service && go test ./...
 
 check: fmt vet test staticcheck race fuzz bench-once
 
-# The model of the ring's protocol needs Spin and a C compiler; everything else
-# comes with Go. Nothing is installed where they are found.
+# The model of the ring's protocol needs Spin and a C compiler, and the official SDKs that
+# the daemon is tested against need Node and Python; everything else comes with Go.
+# Nothing is installed where it is found.
 tools:
 	@command -v spin >/dev/null && command -v cc >/dev/null || scripts/install-tools
+	@scripts/install-sdks
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not formatted; run gofmt -w on:"; echo "$$out"; exit 1; }
@@ -32,6 +36,7 @@ staticcheck:
 
 race:
 	go test -race -short ./...
+	cd examples/service && go test -race ./...
 
 # Every fuzz target, one after the other, for FUZZTIME each.
 fuzz:

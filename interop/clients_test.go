@@ -3,6 +3,7 @@ package interop
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 )
@@ -10,36 +11,22 @@ import (
 // TestSDKToDaemon sends spans by the official SDK to the daemon.
 func TestSDKToDaemon(t *testing.T) {
 	skipIfShort(t)
-	for _, over := range []string{overGRPC, overHTTP} {
-		for _, compression := range []string{"none", "gzip"} { // the SDK has no other
-			r := route{"Go SDK", over, compression, destinations}
-			r.run(t, func(t *testing.T) string {
-				d := startDaemon(t)
-				sent := sendBySDK(t, over, compression, d.address(over))
-				d.mustHave(t, sent)
-				return exact(sent.len())
-			})
-		}
-	}
+	// The SDK has no other compression.
+	testRoutes(t, "Go SDK", []string{overGRPC, overHTTP}, []string{"none", "gzip"}, func(t *testing.T, d *daemon, over, compression string) spans {
+		return sendBySDK(t, over, compression, d.address(over))
+	})
 }
 
 // TestCollectorToDaemon puts a Collector in front of the daemon, which gets its spans
 // from the official SDK and passes them on in every way it has.
 func TestCollectorToDaemon(t *testing.T) {
 	skipIfShort(t)
-	for _, over := range []string{overGRPC, overHTTP, overJSON} {
-		for _, compression := range compressions {
-			r := route{"Collector", over, compression, destinations}
-			r.run(t, func(t *testing.T) string {
-				d := startDaemon(t)
-				client := startCollector(t, forward(d, over, compression))
-				sent := sendBySDK(t, overGRPC, "none", client.grpc)
-				client.stop(t) // delivers what it has queued
-				d.mustHave(t, sent)
-				return exact(sent.len())
-			})
-		}
-	}
+	testRoutes(t, "Collector", []string{overGRPC, overHTTP, overJSON}, compressions, func(t *testing.T, d *daemon, over, compression string) spans {
+		client := startCollector(t, forward(d, over, compression))
+		sent := sendBySDK(t, overGRPC, "none", client.grpc)
+		client.stop(t) // delivers what it has queued
+		return sent
+	})
 }
 
 // forward configures a Collector's exporter to the daemon.
@@ -105,6 +92,32 @@ func TestBackendAwayFromDaemon(t *testing.T) {
 		d.byHTTP = back
 		d.mustHave(t, sent)
 		return exact(sent.len())
+	})
+}
+
+// TestDaemonKilled kills the daemon when it has acknowledged spans and one backend,
+// which hangs, has none of them. Started again, it has to deliver all.
+func TestDaemonKilled(t *testing.T) {
+	skipIfShort(t)
+	r := route{"Go SDK", overGRPC + ", " + overHTTP, "gzip", destinationsHang + ", and the daemon killed"}
+	r.run(t, func(t *testing.T) string {
+		d := startDaemon(t)
+		hang(t, d.byGRPC)
+		sent := sendBySDK(t, overGRPC, "gzip", d.grpc)
+		maps.Copy(sent, sendBySDK(t, overHTTP, "gzip", d.http))
+		if err := d.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-d.exited
+		d.start(t)
+		goOn(t, d.byGRPC)
+		twice := 0
+		for where, got := range d.spans(t) {
+			if err := compare(sent, got, &twice); err != nil {
+				t.Errorf("%s: %v", where, err)
+			}
+		}
+		return fmt.Sprintf("%d spans, none lost, %d sent again", sent.len(), twice)
 	})
 }
 

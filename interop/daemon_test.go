@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"maps"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -14,6 +15,7 @@ type daemon struct {
 	file       string
 	byGRPC     *otelcol
 	byHTTP     *otelcol
+	args       []string // of the process
 }
 
 var (
@@ -21,29 +23,44 @@ var (
 	httpListening = regexp.MustCompile(`OTLP/HTTP\s+http://([^/\s]+)/v1/traces\n`)
 )
 
-func startDaemon(t *testing.T) *daemon {
+// startDaemon starts one with a log on disk of its own, and with more flags.
+func startDaemon(t *testing.T, flags ...string) *daemon {
 	t.Helper()
 	d := &daemon{
 		file:   filepath.Join(t.TempDir(), "spans.json"),
 		byGRPC: startCollector(t, ""),
 		byHTTP: startCollector(t, ""),
 	}
-	d.process = startProcess(t, "ringtail", "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--compression", "zstd",
-		"--export", "json="+d.file, "--export", "otlp-grpc="+d.byGRPC.grpc, "--export", "otlp-http=http://"+d.byHTTP.http)
+	d.args = append([]string{"serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0",
+		"--data-dir", t.TempDir(), "--compression", "zstd",
+		"--export", "json=" + d.file, "--export", "otlp-grpc=" + d.byGRPC.grpc, "--export", "otlp-http=http://" + d.byHTTP.http}, flags...)
+	d.start(t)
+	return d
+}
+
+// start starts the daemon, or starts it again where its log is.
+func (d *daemon) start(t *testing.T) {
+	t.Helper()
+	d.process = startProcess(t, "ringtail", d.args...)
+	d.grpc, d.http = awaitAddresses(t, d.process)
+}
+
+// awaitAddresses returns where a `ringtail serve` receives, when it does.
+func awaitAddresses(t *testing.T, p *process) (grpc, http string) {
+	t.Helper()
 	find := func(address *regexp.Regexp) string {
-		found, ok := d.await(t, func(log []byte) []byte {
+		found, ok := p.await(t, func(log []byte) []byte {
 			if m := address.FindSubmatch(log); m != nil {
 				return m[1]
 			}
 			return nil
 		})
 		if !ok {
-			t.Fatalf("ringtail serve: %v", d.err)
+			t.Fatalf("ringtail serve: %v", p.err)
 		}
 		return string(found)
 	}
-	d.grpc, d.http = find(grpcListening), find(httpListening)
-	return d
+	return find(grpcListening), find(httpListening)
 }
 
 // address returns where the daemon receives OTLP by that protocol.
@@ -74,6 +91,47 @@ func (d *daemon) mustHave(t *testing.T, want spans) {
 	for where, got := range d.spans(t) {
 		if err := compare(want, got, nil); err != nil {
 			t.Errorf("%s: %v", where, err)
+		}
+	}
+}
+
+// testRoutes sends spans to one daemon by all these ways, one after the other, and
+// compares what has arrived everywhere.
+func testRoutes(t *testing.T, from string, protocols, compressions []string, send func(t *testing.T, d *daemon, over, compression string) spans) {
+	d := startDaemon(t)
+	var routes []route
+	sent := map[route]spans{}
+	all := spans{}
+	for _, over := range protocols {
+		for _, compression := range compressions {
+			r := route{from, over, compression, destinations}
+			routes = append(routes, r)
+			t.Run("send "+over+" "+compression, func(t *testing.T) {
+				sent[r] = send(t, d, over, compression)
+				maps.Copy(all, sent[r])
+			})
+		}
+	}
+	arrived := d.spans(t)
+	for _, r := range routes {
+		r.run(t, func(t *testing.T) string {
+			if len(sent[r]) == 0 {
+				t.Fatal("nothing was sent")
+			}
+			for where, got := range arrived {
+				if err := compare(sent[r], got.of(sent[r]), nil); err != nil {
+					t.Errorf("%s: %v", where, err)
+				}
+			}
+			return exact(sent[r].len())
+		})
+	}
+	if t.Failed() {
+		return // it may not be known what was sent
+	}
+	for where, got := range arrived {
+		if got.len() != all.len() {
+			t.Errorf("%s: %d spans, and %d were sent", where, got.len(), all.len())
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package interop has tests against software that was not written here: a real
-// OpenTelemetry Collector, the official Go SDK and telemetrygen. README.md says what
-// they prove.
+// OpenTelemetry Collector, the official SDKs of Go, JavaScript and Python, and
+// telemetrygen. README.md says what they prove.
 package interop
 
 import (

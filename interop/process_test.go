@@ -60,9 +60,15 @@ type process struct {
 	err    error
 }
 
+// startProcess starts one of our programs.
 func startProcess(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{name: name, cmd: exec.Command(program(t, name), args...), log: newLogText(), exited: make(chan struct{})}
+	return startCommand(t, name, exec.Command(program(t, name), args...))
+}
+
+func startCommand(t *testing.T, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{name: name, cmd: cmd, log: newLogText(), exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = dieWithTest
 	if err := p.cmd.Start(); err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -14,33 +16,32 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	grpccodes "google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
+
+// sdkTraces is how many traces sendBySDK sends.
+const sdkTraces = 100
 
 // sendBySDK makes spans by the official SDK as a program would, exports them by its
 // exporter to this address, and returns them as a backend has to receive them.
 func sendBySDK(t *testing.T, over, compression, address string) spans {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	var exporter sdktrace.SpanExporter
-	var err error
-	switch over {
-	case overGRPC:
-		opts := []otlptracegrpc.Option{otlptracegrpc.WithEndpoint(address), otlptracegrpc.WithInsecure()}
-		if compression == "gzip" {
-			opts = append(opts, otlptracegrpc.WithCompressor("gzip"))
-		}
-		exporter, err = otlptracegrpc.New(ctx, opts...)
-	case overHTTP:
-		opts := []otlptracehttp.Option{otlptracehttp.WithEndpoint(address), otlptracehttp.WithInsecure()}
-		if compression == "gzip" {
-			opts = append(opts, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
-		}
-		exporter, err = otlptracehttp.New(ctx, opts...)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	return startSDK(t, over, compression, address, sdkTraces, nil).sent(t)
+}
+
+// sdkSending is an SDK that sends.
+type sdkSending struct {
+	provider *sdktrace.TracerProvider
+	recorder *tracetest.SpanRecorder
+	traces   int
+}
+
+// startSDK makes so many traces, which the SDK exports meanwhile. It calls refused,
+// unless that is nil, when a request is turned away for now.
+func startSDK(t *testing.T, over, compression, address string, traces int, refused func()) *sdkSending {
+	t.Helper()
 	recorder := tracetest.NewSpanRecorder()
 	limits := sdktrace.NewSpanLimits()
 	limits.EventCountLimit, limits.LinkCountLimit = 3, 2 // so that some are dropped, and counted
@@ -48,24 +49,81 @@ func sendBySDK(t *testing.T, over, compression, address string) spans {
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithSpanProcessor(recorder),
 		// With blocking, since without it the SDK may drop, and does not say how many.
-		sdktrace.WithBatcher(exporter, sdktrace.WithMaxExportBatchSize(100), sdktrace.WithBlocking()),
+		sdktrace.WithBatcher(newSDKExporter(t, over, compression, address, refused), sdktrace.WithMaxExportBatchSize(100),
+			sdktrace.WithBatchTimeout(100*time.Millisecond), sdktrace.WithExportTimeout(patience), sdktrace.WithBlocking()),
 		sdktrace.WithResource(resource.NewWithAttributes("https://opentelemetry.io/schemas/1.40.0",
 			attribute.String("service.name", "interop"), attribute.String("test", t.Name()))),
 		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithSampler(sdktrace.AlwaysSample()),
 	)
-	const traces = 100
 	for i := range traces {
 		oneTrace(t, provider, i)
 	}
-	if err := provider.Shutdown(ctx); err != nil {
+	return &sdkSending{provider, recorder, traces}
+}
+
+// sent has the SDK export what is left, and returns all spans as a backend has to
+// receive them.
+func (s *sdkSending) sent(t *testing.T) spans {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.provider.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
-	want := expectSDK(t, recorder.Ended())
-	if want.len() != 4*traces {
-		t.Fatalf("the SDK ended %d spans, want %d", want.len(), 4*traces)
+	want := expectSDK(t, s.recorder.Ended())
+	if want.len() != 4*s.traces {
+		t.Fatalf("the SDK ended %d spans, want %d", want.len(), 4*s.traces)
 	}
 	return want
+}
+
+func newSDKExporter(t *testing.T, over, compression, address string, refused func()) sdktrace.SpanExporter {
+	t.Helper()
+	var exporter sdktrace.SpanExporter
+	var err error
+	switch over {
+	case overGRPC:
+		opts := []otlptracegrpc.Option{otlptracegrpc.WithEndpoint(address), otlptracegrpc.WithInsecure(), otlptracegrpc.WithTimeout(patience)}
+		if compression == "gzip" {
+			opts = append(opts, otlptracegrpc.WithCompressor("gzip"))
+		}
+		if refused != nil {
+			opts = append(opts, otlptracegrpc.WithDialOption(grpc.WithUnaryInterceptor(
+				func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+					err := invoke(ctx, method, req, reply, conn, opts...)
+					if status.Code(err) == grpccodes.Unavailable {
+						refused()
+					}
+					return err
+				})))
+		}
+		exporter, err = otlptracegrpc.New(t.Context(), opts...)
+	case overHTTP:
+		opts := []otlptracehttp.Option{otlptracehttp.WithEndpoint(address), otlptracehttp.WithInsecure(), otlptracehttp.WithTimeout(patience)}
+		if compression == "gzip" {
+			opts = append(opts, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
+		}
+		if refused != nil {
+			opts = append(opts, otlptracehttp.WithHTTPClient(&http.Client{Transport: watchRefusals(refused)}))
+		}
+		exporter, err = otlptracehttp.New(t.Context(), opts...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exporter
+}
+
+// watchRefusals is an http.RoundTripper that calls itself for each 503.
+type watchRefusals func()
+
+func (refused watchRefusals) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+		refused()
+	}
+	return resp, err
 }
 
 // oneTrace makes a trace of four spans.

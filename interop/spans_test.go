@@ -53,6 +53,17 @@ func (s spans) len() int {
 	return n
 }
 
+// of returns those of s that others has, too.
+func (s spans) of(others spans) spans {
+	both := spans{}
+	for id := range others {
+		if texts, ok := s[id]; ok {
+			both[id] = texts
+		}
+	}
+	return both
+}
+
 // readSpans reads a file of OTLP JSON lines, as the Collector's file exporter
 // writes them, by the Collector's decoder.
 func readSpans(t *testing.T, path string) spans {

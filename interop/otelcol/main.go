@@ -1,6 +1,7 @@
 // Otelcol is an OpenTelemetry Collector with the few components that Ringtail is
-// tested against: OTLP in, OTLP and OTLP JSON files out. It takes the arguments of
-// any Collector.
+// tested against and measured beside: OTLP in, OTLP and OTLP JSON files out, and the
+// storage that its exporters' queues can be kept in. It takes the arguments of any
+// Collector.
 //
 // Nothing in it was written here. It is what the Collector's builder would
 // generate from that list of components, kept as source so that `go build` is all
@@ -12,12 +13,14 @@ import (
 	"log"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/otlpexporter"
 	"go.opentelemetry.io/collector/exporter/otlphttpexporter"
+	"go.opentelemetry.io/collector/extension"
 	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/batchprocessor"
@@ -50,6 +53,11 @@ func main() {
 
 func factories() (f otelcol.Factories, err error) {
 	f.Telemetry = logsOnly()
+	if f.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](
+		filestorage.NewFactory(),
+	); err != nil {
+		return f, err
+	}
 	if f.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](
 		otlpreceiver.NewFactory(),
 	); err != nil {
