@@ -184,10 +184,12 @@ func (r Reservation) Commit(ctx context.Context, count int) (Position, error) {
 func (l *Log) await(ctx context.Context, s *slot) (Position, error) {
 	d := l.disk
 	d.ready = append(d.ready, s)
-	idle := d.idle
-	d.idle = false
+	wake := d.idle && len(d.ready) >= d.want
+	if wake {
+		d.idle = false
+	}
 	l.mu.Unlock()
-	if idle {
+	if wake {
 		kick(d.commit)
 	}
 	var err error

@@ -39,6 +39,7 @@ func (l *Log) commitLoop() {
 		slices.SortFunc(group, func(a, b *slot) int {
 			return cmp.Or(cmp.Compare(a.chunk.seq, b.chunk.seq), cmp.Compare(a.start, b.start))
 		})
+		begin := time.Now()
 		for rest := group; len(rest) > 0; {
 			n, err := l.write(rest)
 			if err != nil {
@@ -48,16 +49,69 @@ func (l *Log) commitLoop() {
 			l.succeed(rest[:n])
 			rest = rest[n:]
 		}
+		l.pace(len(group), time.Since(begin))
 		clear(group)
 	}
+}
+
+// pace decides how long a group gathers. Those who are answered at once come back soon
+// with their next frames; if the committer does not wait for them, two halves take turns, and
+// every sync serves half of those it could.
+type pace struct {
+	expect int // frames
+	took   time.Duration
+	timer  *time.Timer
+}
+
+// mostGather bounds what a frame waits for others.
+const mostGather = time.Millisecond
+
+// pace learns from a group that was written.
+func (l *Log) pace(frames int, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.disk.pace.expect, l.disk.pace.took = frames+len(l.disk.ready), min(took, l.disk.mostGather)
+}
+
+// gather waits, when one frame is ready, until there are as many as were in the last group
+// and came while it was written, for as long as writing that took at most.
+func (l *Log) gather() {
+	d := l.disk
+	p := &d.pace
+	l.mu.Lock()
+	if len(d.ready) >= p.expect || p.took == 0 || l.sealed {
+		l.mu.Unlock()
+		return
+	}
+	d.idle, d.want = true, p.expect
+	l.mu.Unlock()
+	if p.timer == nil {
+		p.timer = time.NewTimer(p.took)
+	} else {
+		p.timer.Reset(p.took)
+	}
+	select {
+	case <-d.commit:
+	case <-p.timer.C:
+	}
+	p.timer.Stop()
+	l.mu.Lock()
+	d.idle, d.want = false, 0
+	l.mu.Unlock()
 }
 
 // nextGroup waits for frames that are committed and swaps the list of them for the
 // empty group. Meanwhile it does what is due. It returns false when the log is closed.
 func (l *Log) nextGroup(group []*slot) ([]*slot, bool) {
 	d, w := l.disk, &l.disk.writer
-	for {
+	for gathered := l.opts.Sync != SyncGroup; ; {
 		l.mu.Lock()
+		if len(d.ready) > 0 && !gathered {
+			l.mu.Unlock()
+			l.gather()
+			gathered = true
+			continue
+		}
 		if len(d.ready) > 0 {
 			group, d.ready = d.ready, group
 			l.mu.Unlock()

@@ -12,9 +12,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
-// longRun multiplies the seeds: go test -run Crash -seglog.long ./seglog
+// longRun multiplies the seeds: go test ./seglog -run "Crash|Failing" -seglog.long -timeout 1h
 var longRun = flag.Bool("seglog.long", false, "try many more seeds")
 
 func seeds(few int) int {
@@ -207,6 +208,28 @@ func testCrash(t *testing.T, o Options, seeds int) {
 				if err := w.check(fs.powerCut(keep)); err != nil {
 					t.Fatalf("seed %d, crash at operation %d (%v), which leaves %s: %v", seed, at, last(fs.log), name, err)
 				}
+			}
+		}
+	}
+}
+
+// TestKillWithoutSync: with the other policies, what was acknowledged survives the end of the
+// process at every operation.
+func TestKillWithoutSync(t *testing.T) {
+	const steps = 60
+	for _, policy := range []SyncPolicy{SyncInterval, SyncNever} {
+		o := testOptions()
+		o.Sync, o.SyncEvery = policy, time.Hour
+		whole := newWorld(1, newCrashFS(), o)
+		whole.run(steps)
+		for at := 1; at <= whole.fs.ops; at++ {
+			rng := rand.New(rand.NewPCG(1, uint64(at)))
+			fs := newCrashFS()
+			fs.crashAt, fs.torn = at, func(n int) int { return rng.IntN(n + 1) }
+			w := newWorld(1, fs, o)
+			w.run(steps)
+			if err := w.check(fs.kill()); err != nil {
+				t.Fatalf("policy %d, killed at operation %d (%v): %v", policy, at, last(fs.log), err)
 			}
 		}
 	}

@@ -89,6 +89,15 @@ func TestRestart(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
+	files, err := filepath.Glob(filepath.Join(dir, "cursor-*"))
+	if err != nil || len(files) != len(names) {
+		t.Error(files, err)
+	}
+	for _, f := range files {
+		if strings.Trim(filepath.Base(f), "abcdefghijklmnopqrstuvwxyz0123456789-_%") != "" {
+			t.Errorf("the file's name is %q", f)
+		}
+	}
 	if l, err = Open(dir, o); err != nil {
 		t.Fatal(err)
 	}

@@ -240,11 +240,11 @@ func TestForgedFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = mustCursor(t, l, "c")
-	mustAppend(t, l, []byte("first"), 1)
+	mustAppend(t, l, []byte("first"), 0)
 	name := segmentName(crashDir, 0)
 	copied := fs.names[name].data[segmentHeaderSize:]
 	at := l.Stats().End
-	h := header{length: 4, position: at + headerSize + Position(len(copied)), before: 1, count: 100, id: l.disk.segments[0].id ^ 2, bodySum: bodySum([]byte("evil"))}
+	h := header{length: 4, position: at + headerSize + Position(len(copied)), before: 0, count: 100, id: l.disk.segments[0].id ^ 2, bodySum: bodySum([]byte("evil"))}
 	body := append(slices.Clone(copied), make([]byte, headerSize)...)
 	h.put(body[len(copied):])
 	mustAppend(t, l, append(body, "evil"...), 10)

@@ -23,12 +23,14 @@ type disk struct {
 	segments     []*segment // by base; the last one is written to
 	ready        []*slot    // committed, for the committer
 	idle         bool       // the committer waits for ready
+	want         int        // to have so many frames
 	rolling      bool       // the last segment is to end
 	doomed       []doomed   // forced out, and still to be deleted
 	fault        error      // why the last group failed
 	retry        time.Time  // until then appends are refused for it
 	patience     time.Duration
 	mostPatience time.Duration
+	mostGather   time.Duration
 	found        map[Position]bool // damage that was reported
 	stuck        error             // why segments that should go are still there
 
@@ -40,6 +42,7 @@ type disk struct {
 
 	readers readers
 	writer  writer
+	pace    pace
 
 	// storing guards the files of cursors.
 	storing sync.Mutex
@@ -59,7 +62,7 @@ func Open(dir string, o Options) (*Log, error) {
 	d := &disk{
 		dir: dir, fs: l.opts.FS, found: map[Position]bool{},
 		commit: make(chan struct{}, 1), keep: make(chan struct{}, 1), keepNow: make(chan struct{}, 1),
-		stop: make(chan struct{}), mostPatience: mostPatience,
+		stop: make(chan struct{}), mostPatience: mostPatience, mostGather: mostGather,
 	}
 	l.disk = d
 	d.readers.fs = d.fs

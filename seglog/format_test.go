@@ -1,10 +1,8 @@
 package seglog
 
 import (
-	"context"
 	"encoding/binary"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -164,28 +162,4 @@ func fixSums(data []byte, base Position) {
 		}
 		le.PutUint32(b[atSum:], bodySum(b[:atSum]))
 	}
-}
-
-func ExampleInspect() {
-	dir, err := os.MkdirTemp("", "log")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	l, err := Open(dir, Options{})
-	if err != nil {
-		panic(err)
-	}
-	defer l.Close()
-	if _, err := l.Append(context.Background(), []byte("some spans"), 3); err != nil {
-		panic(err)
-	}
-	in, err := Verify(dir)
-	if err != nil {
-		panic(err)
-	}
-	for _, s := range in.Segments {
-		fmt.Println(filepath.Base(s.File), s.Frames, s.Count)
-	}
-	// Output: 00000000000000000000.seg 1 3
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -156,5 +158,68 @@ func TestClockSetBack(t *testing.T) {
 	}
 	if got := bornAt(opened.Add(-time.Hour).UnixNano(), opened); opened.Sub(got).Round(time.Second) != time.Hour {
 		t.Errorf("of an hour ago: %v", opened.Sub(got))
+	}
+}
+
+// TestForcedWhileReading: frames that were gathered, and counted as skipped before the Read
+// could return them, are not returned.
+func TestForcedWhileReading(t *testing.T) {
+	l, err := NewMemory(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := mustCursor(t, l, "c")
+	mustAppend(t, l, []byte("a"), 3)
+	r, skips, err := c.gather(place{}, l.end, Want{MaxBytes: 100})
+	if err != nil || len(r.Frames) != 1 {
+		t.Fatal(r, err)
+	}
+	l.mu.Lock()
+	l.dropExtent(SkippedLimit)
+	l.mu.Unlock()
+	if c.accept(place{}, r, skips) {
+		t.Error("the run is returned")
+	}
+	r.Release()
+	if st := c.Stats(); st.Skipped[SkippedLimit] != 3 || st.Consumed != 0 || st.LagCount != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestForcedIsStoredFirst: as long as it can not be stored that a segment was forced out,
+// its file stays, and a crash finds all in order.
+func TestForcedIsStoredFirst(t *testing.T) {
+	fs := newCrashFS()
+	o := testOptions()
+	o.FS, o.MaxBytes, o.WhenFull = fs, 16<<10, DropOldest
+	l, err := Open(crashDir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustCursor(t, l, "c")
+	fs.mu.Lock()
+	fs.fail = func(_ int, _, name string, n int) (int, error) {
+		if _, ok := cursorName(filepath.Base(name)); ok {
+			return 0, syscall.EIO
+		}
+		return n, nil
+	}
+	fs.mu.Unlock()
+	for range 20 {
+		mustAppend(t, l, make([]byte, 1000), 1)
+	}
+	l.clean()
+	after := fs.kill()
+	if err := l.Close(); err == nil {
+		t.Error("Close does not say that it could not store the cursor")
+	}
+	o.FS = after
+	if l, err = Open(crashDir, o); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if st := mustCursor(t, l, "c").Stats(); st.Skipped != [3]uint64{} || st.LagCount != 20 {
+		t.Errorf("%+v", st)
 	}
 }

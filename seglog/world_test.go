@@ -77,7 +77,7 @@ func (w *world) open() error {
 	w.log = l
 	if err == nil {
 		l.mu.Lock()
-		l.disk.mostPatience = 0 // try again at once
+		l.disk.mostPatience, l.disk.mostGather = 0, 0 // nothing waits
 		l.mu.Unlock()
 	}
 	return err
