@@ -51,6 +51,10 @@ func DetectResource() (*Resource, error) {
 	return &Resource{SchemaURL: semconvSchema, Attributes: kvs}, err
 }
 
+// Resource returns the resource of the collector's spans: [WithResource]'s, or what
+// [DetectResource] found. It is shared, and must not be changed.
+func (c *Collector) Resource() *Resource { return c.cfg.resource }
+
 // ServiceName returns the resource's service.name, "" if it has none.
 func (r *Resource) ServiceName() string {
 	if r == nil {

@@ -17,8 +17,9 @@ import (
 // busy machine either; in parallel there is no such pause, and the share of spans that
 // found no room is reported as dropped/op. "nowhere" is a provider without a
 // collector, as an official provider without processors, and "metrics" one that is
-// measured.
+// measured. The clock is the one that programs have which are not tests.
 func BenchmarkSpan(b *testing.B) {
+	useCounter(b)
 	for _, bm := range []struct {
 		name    string
 		opts    []Option
@@ -123,6 +124,7 @@ func setFive(s trace.Span) {
 // BenchmarkChildren starts and ends children of one parent in parallel: they have
 // nothing to contend for.
 func BenchmarkChildren(b *testing.B) {
+	useCounter(b)
 	p := discarding(b)
 	tr := p.Tracer("bench")
 	ctx, parent := tr.Start(context.Background(), "parent")
@@ -153,6 +155,7 @@ func BenchmarkOneSpan(b *testing.B) {
 // the slice that the caller makes for five attributes, also for a span that ignores them;
 // the span's memory; its ids; two readings of a clock; and the collector's submit.
 func BenchmarkFloor(b *testing.B) {
+	useCounter(b)
 	b.Run("callers-slice", func(b *testing.B) {
 		s := trace.SpanFromContext(context.Background())
 		b.ReportAllocs()
@@ -170,15 +173,23 @@ func BenchmarkFloor(b *testing.B) {
 	})
 	b.Run("ids", func(b *testing.B) {
 		var s span
+		ids := &newRecord().ids
 		for b.Loop() {
-			newTraceID(&s.traceID)
-			newSpanID(&s.spanID)
+			ids.traceID(&s.traceID)
+			ids.spanID(&s.spanID)
+		}
+	})
+	b.Run("ids/no-record", func(b *testing.B) {
+		var s span
+		for b.Loop() {
+			(*generator)(nil).traceID(&s.traceID)
+			(*generator)(nil).spanID(&s.spanID)
 		}
 	})
 	b.Run("clock", func(b *testing.B) {
 		for b.Loop() {
 			startClock.now()
-			monotonic()
+			startClock.mono()
 		}
 	})
 	for _, bm := range []struct {

@@ -97,46 +97,6 @@ func TestExecutionTracer(t *testing.T) {
 	s.End()
 }
 
-func TestClock(t *testing.T) {
-	var c clock
-	now := func() (mono time.Duration, wall time.Time) {
-		m, w := c.now()
-		return m, time.Unix(0, w)
-	}
-	before := monotonic()
-	last := time.Now()
-	for range 1000 {
-		m, w := now()
-		if d := w.Sub(last); d < -time.Millisecond || d > time.Minute || m < before {
-			t.Fatalf("%v after %v, monotonic %v after %v", w, last, m, before)
-		}
-		before, last = m, w
-	}
-	old := *c.last.Load()
-	for name, r := range map[string]reading{
-		"old":               {old.at - resync, old.epoch + int64(time.Hour)},
-		"from the future":   {old.at + time.Hour, old.epoch + int64(time.Hour)},
-		"of another bubble": {old.at - 1e9*time.Second, old.epoch + int64(time.Hour)},
-	} {
-		c.last.Store(&r)
-		if _, w := now(); time.Until(w) > time.Minute || c.last.Load() == &r {
-			t.Errorf("a reading is in use that is %s", name)
-		}
-	}
-	// A bubble's clock has nothing to do with the world's.
-	synctest.Test(t, func(t *testing.T) {
-		for range 3 {
-			if _, w := now(); time.Until(w) < -time.Minute || time.Until(w) > time.Minute {
-				t.Errorf("%v off in a bubble", time.Until(w))
-			}
-			time.Sleep(time.Hour)
-		}
-	})
-	if _, w := now(); time.Until(w) < -time.Minute || time.Until(w) > time.Minute {
-		t.Errorf("%v off after a bubble", time.Until(w))
-	}
-}
-
 // TestTimesInABubble: spans, events and ends go by the bubble's clock, with either kind
 // of start.
 func TestTimesInABubble(t *testing.T) {

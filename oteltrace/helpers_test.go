@@ -89,6 +89,6 @@ func remote(flags trace.TraceFlags, state string) (context.Context, trace.SpanCo
 }
 
 func randomTraceID() (id trace.TraceID) {
-	newTraceID(&id)
+	(*generator)(nil).traceID(&id)
 	return id
 }

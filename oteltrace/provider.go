@@ -113,6 +113,7 @@ func NewTracerProvider(c *ringtail.Collector, opts ...Option) *TracerProvider {
 		}
 	}
 	p.shutdown.done = make(chan struct{})
+	startClock.now() // the first reading looks into a file
 	p.verdicts = verdictsOf(cfg.sampler)
 	p.decider, _ = cfg.sampler.(decider)
 	return p

@@ -97,10 +97,14 @@ func (s *ReadWriteSpan) TracerProvider() trace.TracerProvider { return s.provide
 // Scope returns the instrumentation scope. It is shared, and must not be changed.
 func (s *ReadWriteSpan) Scope() *ringtail.Scope { return s.scope }
 
-// Resource returns what [WithResource] set. Without that it is nil, and means the
-// collector's; a provider without a collector has [ringtail.DetectResource]. It is
-// shared, and must not be changed.
-func (s *ReadWriteSpan) Resource() *ringtail.Resource { return s.provider.resource }
+// Resource returns what [WithResource] set, or else the collector's; a provider without
+// a collector has [ringtail.DetectResource]. It is shared, and must not be changed.
+func (s *ReadWriteSpan) Resource() *ringtail.Resource {
+	if p := s.provider; p.resource == nil && p.collector != nil {
+		return p.collector.Resource()
+	}
+	return s.provider.resource
+}
 
 // IsRecording reports whether the span takes what it is given: until End.
 func (s *ReadWriteSpan) IsRecording() bool {
@@ -156,7 +160,7 @@ func (s *ReadWriteSpan) Snapshot() ringtail.Span {
 	}
 	out.Events, out.Links = events.items, links.items
 	s.identify(&out)
-	out.Resource = s.provider.resource
+	out.Resource = s.Resource()
 	return out
 }
 

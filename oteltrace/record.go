@@ -1,6 +1,7 @@
 package oteltrace
 
 import (
+	"fmt"
 	rt "runtime/trace"
 	"slices"
 	"sync"
@@ -27,6 +28,7 @@ type record struct {
 	links  evicting[ringtail.Link]
 	began  time.Duration // by the monotonic clock
 	wall   int64         // the same since 1970, in ns; 0 if out.Start was given
+	ids    generator     // of the ids of all spans that get this record
 	task   *rt.Task      // while the execution tracer runs
 	shard  uint32        // of metrics: a record stays with a processor, mostly
 	cut    uint32        // attributes that events and links have lost
@@ -43,7 +45,9 @@ const (
 )
 
 var records = sync.Pool{New: func() any {
-	return &record{shard: shards.Add(1)}
+	r := &record{shard: shards.Add(1)}
+	r.ids.seed()
+	return r
 }}
 
 // shards numbers the records.
@@ -56,6 +60,11 @@ func (r *record) begin(name string, up *parent, cfg *trace.SpanConfig) {
 	o := &r.out
 	o.ParentID, o.ParentRemote = up.spanID, up.remote && up.valid()
 	o.Name = name
+	if cfg == &noConfig {
+		o.Kind = trace.SpanKindInternal
+		r.began, r.wall = startClock.now()
+		return
+	}
 	o.Kind = trace.ValidateSpanKind(cfg.SpanKind())
 	if at := cfg.Timestamp(); at.IsZero() {
 		r.began, r.wall = startClock.now()
@@ -78,7 +87,7 @@ func (r *record) timeIs() time.Time {
 	if r.wall == 0 {
 		return r.out.Start.Add(time.Since(r.out.Start))
 	}
-	return time.Unix(0, r.wall+int64(monotonic()-r.began))
+	return time.Unix(0, r.wall+max(0, int64(startClock.mono()-r.began)))
 }
 
 // timeOf returns at by the clock that the span runs by. A time without a monotonic
@@ -90,7 +99,11 @@ func (r *record) timeOf(at time.Time) time.Time {
 	case at == at.Round(0):
 		return at
 	}
-	return time.Unix(0, r.wall+int64(at.Sub(process)-r.began))
+	since := at.Sub(process) - r.began
+	if since < 0 && since > -ahead {
+		since = 0 // the two clocks are not quite the same
+	}
+	return time.Unix(0, r.wall+int64(since))
 }
 
 // release empties the record and gives it back. No string or slice of a user is
@@ -202,6 +215,11 @@ func (r *record) addEvent(name string, at time.Time, attrs []attribute.KeyValue,
 	r.cut += e.DroppedAttributes
 	r.events.add(e, l.EventCountLimit)
 	r.out.Events, r.out.DroppedEvents = r.events.items, r.events.dropped
+}
+
+// addPanic adds an event for what was panicked with.
+func (r *record) addPanic(v any, stackTrace bool, l *SpanLimits) {
+	r.addEvent(exceptionEvent, time.Now(), exception(nil, v, fmt.Sprint(v), stackTrace), l)
 }
 
 // addLink adds a link, unless it says nothing. It copies the attributes.

@@ -2,8 +2,6 @@ package oteltrace
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -121,6 +119,7 @@ func (s *span) End(opts ...trace.SpanEndOption) {
 	o.End = r.timeIs()
 	p := s.provider
 	stackTrace := false
+	var panicked any
 	if len(opts) > 0 {
 		cfg := trace.NewSpanEndConfig(opts...)
 		if at := cfg.Timestamp(); !at.IsZero() {
@@ -130,9 +129,8 @@ func (s *span) End(opts ...trace.SpanEndOption) {
 	}
 	if !p.noPanics {
 		// recover works only here, in what was deferred.
-		if v := recover(); v != nil {
-			defer panic(v)
-			r.addEvent(exceptionEvent, time.Now(), exception(nil, v, fmt.Sprint(v), stackTrace), &p.limits)
+		if panicked = recover(); panicked != nil {
+			r.addPanic(panicked, stackTrace, &p.limits)
 		}
 	}
 	if r.task != nil {
@@ -156,4 +154,7 @@ func (s *span) End(opts ...trace.SpanEndOption) {
 		_ = p.collector.TrySubmit(o) // which counts what it refuses
 	}
 	r.release()
+	if panicked != nil {
+		panic(panicked)
+	}
 }

@@ -65,10 +65,14 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	// The span is written where it stays: ids are copied slowly.
 	s := &span{parent: ctx}
 	p := t.origins[0].provider
-	flags := s.identify(p, &up)
-
 	kin := up.kin()
 	decision := p.verdicts[kin]
+	var r *record
+	if p.processing == nil && (decision == RecordAndSample || decision == RecordOnly) {
+		r = newRecord()
+	}
+	flags := s.identify(p, &up, r)
+
 	var attributes []attribute.KeyValue
 	switch {
 	case decision != ask:
@@ -95,7 +99,9 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	if p.processing != nil {
 		return s.startReadWrite(name, &up, cfg, attributes)
 	}
-	r := newRecord()
+	if r == nil {
+		r = newRecord()
+	}
 	if p.metrics != nil {
 		p.metrics.shard(r.shard).started[kin][decision].Add(1)
 	}
@@ -117,17 +123,22 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 	return ctx, s
 }
 
-// identify gives a span its ids, and returns its flags but for the sampled flag.
-func (s *span) identify(p *TracerProvider, up *parent) trace.TraceFlags {
+// identify gives a span its ids, and returns its flags but for the sampled flag. r is the
+// span's record, if it is known already that it gets one.
+func (s *span) identify(p *TracerProvider, up *parent, r *record) trace.TraceFlags {
 	if p.ids != nil {
 		return s.identifyBy(p, up)
 	}
-	newSpanID(&s.spanID)
+	var ids *generator
+	if r != nil {
+		ids = &r.ids
+	}
+	ids.spanID(&s.spanID)
 	if up.traceID.IsValid() {
 		s.traceID = up.traceID
 		return up.flags
 	}
-	newTraceID(&s.traceID)
+	ids.traceID(&s.traceID)
 	return trace.FlagsRandom
 }
 

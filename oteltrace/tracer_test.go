@@ -2,7 +2,11 @@ package oteltrace
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"runtime"
+	"slices"
+	"sync"
 	"testing"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -307,7 +311,13 @@ func TestResource(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	_, s := NewTracerProvider(nil, WithSpanType(func(s *ReadWriteSpan) trace.Span { return s })).Tracer("a").Start(context.Background(), "x")
+	readable := WithSpanType(func(s *ReadWriteSpan) trace.Span { return s })
+	p := discarding(t, readable)
+	_, s := p.Tracer("a").Start(context.Background(), "x")
+	if s := s.(*ReadWriteSpan); s.Resource() != p.collector.Resource() || s.Snapshot().Resource != s.Resource() {
+		t.Error("a span that can be read has not the collector's resource")
+	}
+	_, s = NewTracerProvider(nil, readable).Tracer("a").Start(context.Background(), "x")
 	if r := s.(*ReadWriteSpan).Resource(); r.ServiceName() == "" {
 		t.Error("no resource without a collector")
 	}
@@ -348,14 +358,73 @@ func TestIDGenerator(t *testing.T) {
 	}
 }
 
+// TestRandomIDs: ids are different whichever record they come from, and all of their
+// bits are as often set as not.
 func TestRandomIDs(t *testing.T) {
+	const each = 1000
 	traces, spans := map[trace.TraceID]bool{}, map[trace.SpanID]bool{}
-	for range 1000 {
-		var span trace.SpanID
-		newSpanID(&span)
-		traces[randomTraceID()], spans[span] = true, true
+	var ones [64]int
+	generators := []*generator{nil}
+	for range 8 {
+		generators = append(generators, &records.New().(*record).ids)
 	}
-	if len(traces) != 1000 || len(spans) != 1000 {
-		t.Errorf("%d trace ids and %d span ids of 1000", len(traces), len(spans))
+	for _, g := range generators {
+		for range each {
+			var id trace.TraceID
+			var span trace.SpanID
+			g.traceID(&id)
+			g.spanID(&span)
+			traces[id], spans[span] = true, true
+			low := binary.BigEndian.Uint64(id[8:])
+			for bit := range ones {
+				ones[bit] += int(low >> bit & 1)
+			}
+		}
+	}
+	n := len(generators) * each
+	if len(traces) != n || len(spans) != n {
+		t.Errorf("%d trace ids and %d span ids of %d", len(traces), len(spans), n)
+	}
+	for bit, is := range ones {
+		// Eight standard deviations: once in 10^15.
+		if off := is - n/2; off*off > 64*n/4 {
+			t.Errorf("bit %d of a trace id is set in %d of %d", bit, is, n)
+		}
+	}
+}
+
+// TestIDsAreDifferent: also where records go from goroutine to goroutine, and are
+// thrown away meanwhile, or are not there because the sampler drops.
+func TestIDsAreDifferent(t *testing.T) {
+	const goroutines, each = 4, 2000
+	for _, sampler := range []Sampler{AlwaysSample(), NeverSample(), TraceIDRatioBased(0.5)} {
+		tr := NewTracerProvider(nil, WithSampler(sampler)).Tracer("a")
+		var ids [goroutines][]trace.SpanContext
+		var wg sync.WaitGroup
+		for g := range goroutines {
+			wg.Go(func() {
+				for i := range each {
+					ctx, root := tr.Start(context.Background(), "x")
+					_, child := tr.Start(ctx, "y")
+					child.End()
+					root.End()
+					if child.SpanContext().TraceID() != root.SpanContext().TraceID() {
+						t.Error("a child in another trace")
+					}
+					ids[g] = append(ids[g], root.SpanContext(), child.SpanContext())
+					if g == 0 && i%500 == 0 {
+						runtime.GC()
+					}
+				}
+			})
+		}
+		wg.Wait()
+		traces, spans := map[trace.TraceID]bool{}, map[trace.SpanID]bool{}
+		for _, sc := range slices.Concat(ids[:]...) {
+			traces[sc.TraceID()], spans[sc.SpanID()] = true, true
+		}
+		if len(traces) != goroutines*each || len(spans) != 2*goroutines*each {
+			t.Errorf("%s: %d traces and %d spans", sampler.Description(), len(traces), len(spans))
+		}
 	}
 }
