@@ -60,6 +60,8 @@ func run() error {
 		return runRole(o, *contender)
 	case "sink":
 		return sinkRole()
+	case "load":
+		return loadRole()
 	default:
 		return fmt.Errorf("unknown role %q", *role)
 	}

@@ -70,7 +70,11 @@ func measure(o options) (*Recording, error) {
 			result.Contenders = append(result.Contenders,
 				ContenderResult{Name: c.Name, Ours: c.Ours, Recorded: c.Recorded, Skipped: missing})
 		}
-		for round := 1; round <= o.rounds; round++ {
+		rounds := o.rounds
+		if row.Rounds > 0 {
+			rounds = min(rounds, row.Rounds)
+		}
+		for round := 1; round <= rounds; round++ {
 			for i, run := range runs {
 				c := &result.Contenders[i]
 				if c.Skipped != "" || c.Failed != "" {

@@ -73,7 +73,8 @@ func newRecording(kind string) *Recording {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {
 			switch m.Path {
-			case "go.opentelemetry.io/otel/sdk", "google.golang.org/grpc", "go.opentelemetry.io/otel/exporters/otlp/otlptrace":
+			case "go.opentelemetry.io/otel/sdk", "google.golang.org/grpc", "go.opentelemetry.io/otel/exporters/otlp/otlptrace",
+				"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp":
 				rec.Modules[m.Path] = m.Version
 			}
 		}

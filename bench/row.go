@@ -17,16 +17,20 @@ type Description struct {
 	Alone  bool     `json:"alone,omitempty"`  // a ratio between contenders says nothing
 	Also   []string `json:"also,omitempty"`   // metrics that the table shows besides
 	Checks []Check  `json:"checks,omitempty"` // the bar, as numbers
+	Over   string   `json:"over,omitempty"`   // the contender whose figure is no cost; ratios are of what is beyond
+	Rounds int      `json:"rounds,omitempty"` // at most so many, where they take long or show little; 0: as many as asked for
 }
 
 // Check is one number of a bar: the contender's median may be at most, or must be
-// at least, Limit, or Limit times the median of another contender.
+// at least, Limit, or Limit times the median of another contender. With Over, the
+// median of a third one is subtracted from both before.
 type Check struct {
 	Contender string  `json:"contender"`
 	Metric    string  `json:"metric"`
 	AtLeast   bool    `json:"at_least,omitempty"` // else at most
 	Limit     float64 `json:"limit"`
 	Times     string  `json:"times,omitempty"` // the other contender
+	Over      string  `json:"over,omitempty"`  // the third one
 }
 
 // Row is one piece of work, and those who do it.
@@ -69,7 +73,9 @@ func (j *Job) pick(full, quick int) int {
 
 // rows returns all rows, in the order of the table.
 func rows() []Row {
-	return slices.Concat(submitRows(), wireRows(), ringRows(), memoryRows())
+	return slices.Concat(submitRows(), wireRows(),
+		tracerRows(), []Row{tracerMetricsRow()}, tracerWireRows(), []Row{tracerGarbageRow(), tracerStallRow(), serviceRow()},
+		ringRows(), memoryRows())
 }
 
 // soakRow is the only row of a soak.

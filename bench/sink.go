@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -67,6 +69,20 @@ func (s *sink) count() (spans, requests, bytes int64, err error) {
 	return spans, requests, bytes, err
 }
 
+// stall lets the sink answer nothing for a time. What comes meanwhile waits, and counts
+// if it has not been given up by then.
+func (s *sink) stall(d time.Duration) error {
+	resp, err := http.Post("http://"+s.HTTP+"/stall?for="+d.String(), "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the sink does not stall: %s", resp.Status)
+	}
+	return nil
+}
+
 func (s *sink) stop() {
 	s.stdin.Close()
 	_ = s.cmd.Wait() // how a sink ends is of no interest
@@ -74,8 +90,17 @@ func (s *sink) stop() {
 
 // sinkRole is the sink process. It ends with its standard input.
 func sinkRole() error {
-	var spans, requests, bytes atomic.Int64
-	take := func(request []byte) error {
+	var spans, requests, bytes, stalledUntil atomic.Int64
+	take := func(ctx context.Context, request []byte) error {
+		if d := time.Until(time.Unix(0, stalledUntil.Load())); d > 0 {
+			select {
+			case <-time.After(d):
+			case <-ctx.Done():
+			}
+		}
+		if err := ctx.Err(); err != nil { // given up: it will come again, or never
+			return err
+		}
 		counts, err := otlp.Validate(request)
 		if err != nil {
 			return err
@@ -92,7 +117,7 @@ func sinkRole() error {
 			if err := stream.RecvMsg(&request); err != nil {
 				return err
 			}
-			if err := take(request); err != nil {
+			if err := take(stream.Context(), request); err != nil {
 				return err
 			}
 			return stream.SendMsg(new([]byte)) // an empty response: success
@@ -110,7 +135,7 @@ func sinkRole() error {
 		}
 		request, err := io.ReadAll(body)
 		if err == nil {
-			err = take(request)
+			err = take(r.Context(), request)
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -120,6 +145,15 @@ func sinkRole() error {
 	})
 	mux.HandleFunc("GET /count", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, spans.Load(), requests.Load(), bytes.Load())
+	})
+
+	mux.HandleFunc("POST /stall", func(w http.ResponseWriter, r *http.Request) {
+		d, err := time.ParseDuration(r.FormValue("for"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		stalledUntil.Store(time.Now().Add(d).UnixNano())
 	})
 
 	lg, err := net.Listen("tcp", "127.0.0.1:0")

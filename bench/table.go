@@ -121,7 +121,7 @@ func (rec *Recording) summary() string {
 			}
 			result := cmp.Or(c.Skipped, c.Failed)
 			if s, ok := spreadOf(c.Runs, r.Metric); ok {
-				result = number(s.median) + " " + r.Metric
+				result = number(s.median) + " " + r.Metric + r.beyond(&c, r.Metric)
 			}
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", work, name, result, ratio)
 		}
@@ -148,7 +148,7 @@ func (r *RowResult) write(b *strings.Builder) {
 		if c.Ours {
 			name = "Ringtail: " + name
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", work, name, result, ratio, c.also(r.Also), c.Recorded)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", work, name, result, ratio, c.also(r), c.Recorded)
 	}
 }
 
@@ -161,23 +161,54 @@ func (c *ContenderResult) outcome(r *RowResult) string {
 	if !ok {
 		return "–"
 	}
-	return s.String() + " " + r.Metric
+	return s.String() + " " + r.Metric + r.beyond(c, r.Metric)
 }
 
-func (c *ContenderResult) also(metrics []string) string {
+func (c *ContenderResult) also(r *RowResult) string {
 	var parts []string
-	for _, m := range metrics {
+	for _, m := range r.Also {
 		if s, ok := spreadOf(c.Runs, m); ok {
-			parts = append(parts, number(s.median)+" "+m)
+			parts = append(parts, number(s.median)+" "+m+r.beyond(c, m))
 		}
 	}
 	return strings.Join(parts, ", ")
 }
 
+// beyond says how far a metric is from that of the contender that is no cost.
+func (r *RowResult) beyond(c *ContenderResult, metric string) string {
+	base, ok1 := r.median(r.Over, metric)
+	got, ok2 := c.median(metric)
+	if r.Over == "" || c.Name == r.Over || !ok1 || !ok2 {
+		return ""
+	}
+	sign := "+"
+	if got < base {
+		sign = "−"
+	}
+	return " (" + sign + number(max(got-base, base-got)) + ")"
+}
+
+func (r *RowResult) median(contender, metric string) (v float64, ok bool) {
+	for i := range r.Contenders {
+		if c := &r.Contenders[i]; c.Name == contender {
+			return c.median(metric)
+		}
+	}
+	return 0, false
+}
+
+func (c *ContenderResult) median(metric string) (v float64, ok bool) {
+	s, ok := spreadOf(c.Runs, metric)
+	return s.median, ok
+}
+
 func (r *RowResult) ratio(c *ContenderResult) string {
-	first, ok1 := spreadOf(r.Contenders[0].Runs, r.Metric)
-	s, ok2 := spreadOf(c.Runs, r.Metric)
-	better, worse := first.median, s.median
+	better, ok1 := r.Contenders[0].median(r.Metric)
+	worse, ok2 := c.median(r.Metric)
+	if r.Over != "" {
+		base, ok := r.median(r.Over, r.Metric)
+		better, worse, ok1 = better-base, worse-base, ok1 && ok
+	}
 	if r.More {
 		better, worse = worse, better
 	}
@@ -203,11 +234,15 @@ func (r *RowResult) verdict() string {
 		if c.AtLeast {
 			relation = "≥"
 		}
+		metric := c.Metric
+		if c.Over != "" {
+			metric += " beyond “" + c.Over + "”"
+		}
 		switch {
 		case !ok:
 			missed = append(missed, fmt.Sprintf("%s %s: not measured", c.Contender, c.Metric))
 		case c.AtLeast && got < limit, !c.AtLeast && got > limit:
-			missed = append(missed, fmt.Sprintf("%s: %s %s, not %s %s", c.Contender, number(got), c.Metric, relation, number(limit)))
+			missed = append(missed, fmt.Sprintf("%s: %s %s, not %s %s", c.Contender, number(got), metric, relation, number(limit)))
 		}
 	}
 	if len(missed) == 0 {
@@ -218,25 +253,18 @@ func (r *RowResult) verdict() string {
 
 // judge returns a check's number and its limit.
 func (r *RowResult) judge(c Check) (got, limit float64, ok bool) {
-	of := func(name string) (float64, bool) {
-		for _, o := range r.Contenders {
-			if o.Name == name {
-				s, ok := spreadOf(o.Runs, c.Metric)
-				return s.median, ok
-			}
-		}
-		return 0, false
-	}
 	limit = c.Limit
-	if c.Times != "" {
-		base, ok := of(c.Times)
-		if !ok {
-			return 0, 0, false
-		}
-		limit *= base
+	got, ok = r.median(c.Contender, c.Metric)
+	if c.Times == "" || !ok {
+		return got, limit, ok
 	}
-	got, ok = of(c.Contender)
-	return got, limit, ok
+	times, ok := r.median(c.Times, c.Metric)
+	if c.Over != "" && ok {
+		var base float64
+		base, ok = r.median(c.Over, c.Metric)
+		got, times = got-base, times-base
+	}
+	return got, limit * times, ok
 }
 
 // rewrite puts the table between a file's markers of that kind.

@@ -81,6 +81,46 @@ func TestRatioWhenMoreIsBetter(t *testing.T) {
 	}
 }
 
+// Where one contender is no cost, the others are compared, and judged, by what they
+// have beyond it.
+func TestRatioBeyondTheContenderThatIsNoCost(t *testing.T) {
+	r := RowResult{
+		Description: Description{
+			Name: "x/y", Work: "work", Bar: "a fifth", Metric: "µs", Also: []string{"per s"}, Over: "none",
+			Checks: []Check{{Contender: "a", Metric: "µs", Limit: 0.2, Times: "b", Over: "none"}},
+		},
+		Contenders: []ContenderResult{
+			{Name: "a", Ours: true, Runs: []Metrics{{"µs": 12, "per s": 80}}},
+			{Name: "b", Runs: []Metrics{{"µs": 30}}},
+			{Name: "floor", Runs: []Metrics{{"µs": 11}}},
+			{Name: "none", Runs: []Metrics{{"µs": 10, "per s": 100}}},
+		},
+	}
+	var b strings.Builder
+	r.write(&b)
+	for _, want := range []string{
+		"Bar: a fifth — reached | Ringtail: a | 12.0 µs (+2.00) |  | 80.0 per s (−20.0) |  |",
+		"|  | b | 30.0 µs (+20.0) | 10.0 |",
+		"|  | floor | 11.0 µs (+1.00) | **0.500** |",
+		"|  | none | 10.0 µs |  | 100 per s |  |",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, b.String())
+		}
+	}
+	r.Contenders[1].Runs[0]["µs"] = 15
+	if got, want := r.verdict(), "missed (a: 2.00 µs beyond “none”, not ≤ 1.00)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	r.Contenders = r.Contenders[:3]
+	if got, want := r.verdict(), "missed (a µs: not measured)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := r.ratio(&r.Contenders[1]); got != "" {
+		t.Errorf("a ratio of %s without the contender that is no cost", got)
+	}
+}
+
 // A recording that was written and read again gives the same table.
 func TestRecordingCarriesTheTable(t *testing.T) {
 	rec := sample()
@@ -136,9 +176,12 @@ func TestRows(t *testing.T) {
 			t.Errorf("row %s: ratios refer to a rival", r.Name)
 		}
 		for _, c := range r.Checks {
-			if !contenders[c.Contender] || c.Times != "" && !contenders[c.Times] {
+			if !contenders[c.Contender] || c.Times != "" && !contenders[c.Times] || c.Over != "" && !contenders[c.Over] {
 				t.Errorf("row %s: a check names nobody: %+v", r.Name, c)
 			}
+		}
+		if r.Over != "" && !contenders[r.Over] {
+			t.Errorf("row %s: no contender %q", r.Name, r.Over)
 		}
 	}
 	if !names[soakRow] {

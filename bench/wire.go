@@ -34,13 +34,13 @@ func wireRows() []Row {
 			},
 		},
 		Contenders: []Contender{
-			{Name: grpcPrebuilt, Ours: true, Run: wire(oursWire(ringtailGRPC, false))},
-			{Name: grpcMade, Ours: true, Run: wire(oursWire(ringtailGRPC, true))},
-			{Name: "OTLP/HTTP, ids, times and attributes made for each span", Ours: true, Run: wire(oursWire(ringtailHTTP, true))},
-			{Name: "official SDK: OTLP/gRPC, batches of 512", Run: wire(sdkWire(sdkGRPC, 512))},
-			{Name: "official SDK: OTLP/gRPC, batches of 4096", Run: wire(sdkWire(sdkGRPC, 4096))},
-			{Name: "official SDK: OTLP/HTTP, batches of 512", Run: wire(sdkWire(sdkHTTP, 512))},
-			{Name: "official SDK: OTLP/HTTP, batches of 4096", Run: wire(sdkWire(sdkHTTP, 4096))},
+			{Name: grpcPrebuilt, Ours: true, Run: wire(1_000_000, oursWire(ringtailGRPC, false))},
+			{Name: grpcMade, Ours: true, Run: wire(1_000_000, oursWire(ringtailGRPC, true))},
+			{Name: "OTLP/HTTP, ids, times and attributes made for each span", Ours: true, Run: wire(1_000_000, oursWire(ringtailHTTP, true))},
+			{Name: "official SDK: OTLP/gRPC, batches of 512", Run: wire(1_000_000, sdkWire(sdkGRPC, 512))},
+			{Name: "official SDK: OTLP/gRPC, batches of 4096", Run: wire(1_000_000, sdkWire(sdkGRPC, 4096))},
+			{Name: "official SDK: OTLP/HTTP, batches of 512", Run: wire(1_000_000, sdkWire(sdkHTTP, 512))},
+			{Name: "official SDK: OTLP/HTTP, batches of 4096", Run: wire(1_000_000, sdkWire(sdkHTTP, 4096))},
 		},
 	}}
 }
@@ -51,8 +51,8 @@ type sender struct {
 	close func() error
 }
 
-// wire is a contender that sends spans to a sink.
-func wire(start func(*sink) (*sender, error)) func(*Job) (Metrics, error) {
+// wire is a contender that sends so many spans to a sink.
+func wire(full int, start func(*sink) (*sender, error)) func(*Job) (Metrics, error) {
 	return func(j *Job) (Metrics, error) {
 		to, err := startSink()
 		if err != nil {
@@ -63,7 +63,7 @@ func wire(start func(*sink) (*sender, error)) func(*Job) (Metrics, error) {
 		if err != nil {
 			return nil, err
 		}
-		spans := j.pick(1_000_000, 2_000)
+		spans := j.pick(full, 2_000)
 		began := time.Now()
 		user, system := cpuTime()
 		if err := errors.Join(s.send(spans), s.close()); err != nil {
