@@ -49,7 +49,7 @@ type CursorInfo struct {
 	LagBytes, LagCount uint64 // from Position to the end of the log
 	Consumed           uint64
 	Skipped            [3]uint64 // by SkippedLimit, SkippedAge, SkippedDamage
-	StateBytes         int
+	State              []byte    // as [Cursor.State]
 }
 
 // Inspect reads a log's directory without a lock and without changing anything, so it
@@ -128,7 +128,7 @@ func (in *Inspection) cursors(fs FS, dir string) (durable place, err error) {
 		}
 		c := CursorInfo{
 			Name: name, File: path, Position: r.at.position, LagCount: r.at.count,
-			Skipped: r.skipped, StateBytes: len(r.state), Consumed: r.at.count - r.start,
+			Skipped: r.skipped, State: r.state, Consumed: r.at.count - r.start,
 		}
 		for _, n := range r.skipped {
 			c.Consumed -= n

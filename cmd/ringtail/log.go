@@ -206,6 +206,9 @@ func cursorLine(p page, c *seglog.CursorInfo) string {
 	} else {
 		fmt.Fprintf(&b, "%s wait, %s", plural(c.LagCount, "span"), size(c.LagBytes))
 	}
+	if len(c.State) > 0 {
+		b.WriteString("  " + p.dim(string(c.State))) // the ledger, as it is kept
+	}
 	for r, n := range c.Skipped {
 		if n > 0 {
 			b.WriteString(p.red(fmt.Sprintf(", %s skipped (%s)", count(n), seglog.Skipped(r))))

@@ -44,6 +44,17 @@ func TestLogCommands(t *testing.T) {
 		t.Errorf("verify: %d, %s%s", code, out, stderr)
 	}
 
+	sent, sentDir := filepath.Join(t.TempDir(), "spans"), t.TempDir()
+	p, grpcAddr, _ = serving(t, "--export", "json="+sent, "--data-dir", sentDir)
+	if err := sendGRPC(grpcAddr, 4); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(os.Interrupt)
+	p.end()
+	if out, stderr, code := execute(t, "log", "ls", "--data-dir", sentDir); code != exitOK || !strings.Contains(out, `nothing waits  {"delivered":4}`) {
+		t.Errorf("ls when all is delivered: %d, %s%s", code, out, stderr)
+	}
+
 	// A bit flips in the middle of the segment.
 	segments, err := filepath.Glob(filepath.Join(dir, "*.seg"))
 	if err != nil || len(segments) == 0 {
