@@ -203,6 +203,15 @@ func (p *Pipeline) close(ctx context.Context) error {
 	for _, d := range p.deliveries {
 		errs = append(errs, d.cursor.Close())
 	}
-	errs = append(errs, p.log.Close())
+	if err := p.log.Close(); err != nil {
+		errs = append(errs, &LogError{err})
+	}
 	return errors.Join(errs...)
 }
+
+// LogError is what [Pipeline.Shutdown] returns, perhaps among other errors, when the log
+// could not be closed: what is left in it may not be there at the next start.
+type LogError struct{ Err error }
+
+func (e *LogError) Error() string { return "cannot close the log: " + e.Err.Error() }
+func (e *LogError) Unwrap() error { return e.Err }

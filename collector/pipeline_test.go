@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -393,6 +395,26 @@ func TestPipelineDropsOldest(t *testing.T) {
 			t.Errorf("%d arrived: %+v", n, e)
 		}
 	})
+}
+
+// Names that are too long for a cursor, and alike to the last byte, are two cursors.
+func TestPipelineLongNames(t *testing.T) {
+	long := strings.Repeat("ä", 60)
+	log := memoryLog(t, seglog.Options{})
+	a, b := &scripted{}, &scripted{}
+	p := pipelineOf(t, log, ExporterConfig{Name: long + "a", Exporter: a}, ExporterConfig{Name: long + "b", Exporter: b})
+	appendSpans(t, p, 0, 3)
+	if err := p.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range p.Stats().Exporters {
+		expect(t, e, 3, 0)
+	}
+	for _, c := range log.Cursors() {
+		if !utf8.ValidString(c.Name) || !strings.HasPrefix(c.Name, "ää") {
+			t.Errorf("cursor %q", c.Name)
+		}
+	}
 }
 
 func TestPipelineMistakes(t *testing.T) {

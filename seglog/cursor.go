@@ -171,6 +171,15 @@ func validName(name string) error {
 	return nil
 }
 
+// wants is where the log should begin for the cursor: where it is committed, or behind what was
+// deleted although it was not there yet.
+func (c *Cursor) wants() place {
+	if c.forced.to.position > c.at.position {
+		return c.forced.to
+	}
+	return c.at
+}
+
 // rewind lets reading begin where was committed, or where the log begins now.
 func (c *Cursor) rewind() {
 	l := c.log

@@ -34,6 +34,9 @@ func (l *Log) recover() error {
 	}
 	l.oldest, l.oldestCount = d.segments[0].base, d.segments[0].count
 	for _, c := range l.cursors {
+		if from := c.wants(); from.position < l.oldest && !c.lost {
+			l.report(from.position, d.segments[0].missingBefore(from))
+		}
 		c.rewind()
 	}
 	return nil
@@ -309,7 +312,12 @@ func (l *Log) cut(s *segment, f File, at int64) error {
 	}
 	if rest = rest[:n]; !allZero(rest) {
 		name := filepath.Join(d.dir, fmt.Sprintf("%s%020d-%d", tornPrefix, uint64(s.base), at))
-		if err := saveAside(d.fs, d.dir, name, rest); err != nil {
+		err := saveAside(d.fs, d.dir, name, rest)
+		if outOfSpace(err) {
+			// To refuse to start would keep the disk full: what is in the log has to go out.
+			name, err = "nowhere, the disk is full", nil
+		}
+		if err != nil {
 			return err
 		}
 		l.logger.Warn("ringtail: a crash has torn the end of the log: what was not acknowledged was moved aside",
@@ -333,7 +341,7 @@ func saveAside(fs FS, dir, name string, b []byte) error {
 		return err
 	}
 	if err := errors.Join(writeAt(f, b, 0), f.Sync(), f.Close()); err != nil {
-		return err
+		return errors.Join(err, fs.Remove(name))
 	}
 	names, err := fs.List(dir)
 	if err != nil {

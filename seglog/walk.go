@@ -239,7 +239,15 @@ func (s *segment) gapBefore(end, next place, text string) Damage {
 	}
 }
 
+// missingBefore describes what a cursor wants that lay before the oldest segment there is.
+func (s *segment) missingBefore(from place) Damage {
+	return Damage{
+		File: s.name, Bytes: int64(s.base - from.position), Count: s.count - min(from.count, s.count), Text: textBefore,
+	}
+}
+
 const (
-	textGap = "the end of this segment, or those behind it, are missing"
-	textEnd = "the end of the log is not readable"
+	textBefore = "segments before this one are missing"
+	textGap    = "the end of this segment, or those behind it, are missing"
+	textEnd    = "the end of the log is not readable"
 )

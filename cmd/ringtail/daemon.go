@@ -27,6 +27,7 @@ type part struct {
 	pipeline *collector.Pipeline
 	servers  []*collector.Server
 	before   uint64 // spans in the ledger when it was started
+	logErr   error  // the log could not be closed
 }
 
 // startDaemon opens logs and exporters, listens, and serves. When it fails it leaves
@@ -61,7 +62,7 @@ func startDaemon(plan *config.Config, env config.Environment) (_ *daemon, err er
 }
 
 func (d *daemon) add(plan config.Pipeline, env config.Environment) error {
-	log, err := openLog(plan)
+	log, err := openLog(plan, env.Logger)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,8 @@ func (d *daemon) add(plan config.Pipeline, env config.Environment) error {
 	return nil
 }
 
-func openLog(plan config.Pipeline) (*seglog.Log, error) {
+func openLog(plan config.Pipeline, logger *slog.Logger) (*seglog.Log, error) {
+	plan.Log.Logger = logger
 	if plan.LogDir == "" {
 		return seglog.NewMemory(plan.Log)
 	}
@@ -196,13 +198,14 @@ type partStats struct {
 	collector.PipelineStats
 	plan     *config.Pipeline
 	before   uint64
+	logErr   error
 	requests collector.Stats // of all its servers
 }
 
 func (d *daemon) stats() daemonStats {
 	var all daemonStats
 	for _, p := range d.parts {
-		s := partStats{PipelineStats: p.pipeline.Stats(), plan: &p.plan, before: p.before}
+		s := partStats{PipelineStats: p.pipeline.Stats(), plan: &p.plan, before: p.before, logErr: p.logErr}
 		for _, server := range p.servers {
 			add(&s.requests, server.Stats())
 		}
@@ -269,6 +272,10 @@ func (d *daemon) shutdown(ctx context.Context) {
 	for _, p := range d.parts {
 		if err := p.pipeline.Shutdown(ctx); err != nil {
 			d.logger.Warn(err.Error())
+			var log *collector.LogError
+			if errors.As(err, &log) {
+				p.logErr = log
+			}
 		}
 	}
 }
@@ -302,10 +309,14 @@ func (s *partStats) printExporter(p page, e *collector.ExporterStats) (lost uint
 		name = "shown"
 	}
 	if e.InLog > 0 {
-		if s.plan.LogDir == "" {
+		switch {
+		case s.plan.LogDir == "":
 			lost += e.InLog
 			rest = ", " + count(e.InLog) + " not delivered before the end"
-		} else {
+		case s.logErr != nil:
+			lost += e.InLog
+			rest = ", " + count(e.InLog) + " not delivered, and perhaps not in the log any more"
+		default:
 			rest = ", " + count(e.InLog) + " stay in the log for the next start"
 		}
 	}

@@ -219,6 +219,24 @@ func TestServeKeepsWhatItCouldNotDeliver(t *testing.T) {
 	}
 }
 
+// A log that is gone from under the daemon keeps nothing for the next start.
+func TestServeWithoutItsDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	addr, connected := hungBackend(t)
+	p, grpcAddr, _ := serving(t, "--export", "otlp-grpc="+addr, "--shutdown-timeout", "300ms", "--data-dir", dir)
+	if err := sendGRPC(grpcAddr, 4); err != nil {
+		t.Fatal(err)
+	}
+	<-connected
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(os.Interrupt)
+	if code := p.end(); code != exitLost || !strings.Contains(p.errors(), "4 not delivered, and perhaps not in the log any more") {
+		t.Errorf("exit code %d:\n%s", code, p.errors())
+	}
+}
+
 // From memory it is lost, which is said and is a failure, also when another exporter has it.
 func TestServeSaysWhatItLost(t *testing.T) {
 	for _, also := range [][]string{nil, {"--export", "null"}} {
