@@ -1,13 +1,14 @@
 # make test    every test, after installing what the tests need
 # make check   what CI runs: test, formatting, vet, staticcheck, race detector, fuzz, benchmarks once
 # make bench   the benchmarks with their rivals; rewrites the table in README.md (about eleven minutes)
+# make bench-daemon  the daemon beside the OpenTelemetry Collector; likewise, and about as long
 # make soak    100 million spans through 16 rings; records the result in bench/results
 
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 MODULES     := . bench interop examples/quickstart examples/service
 FUZZTIME    ?= 10s
 
-.PHONY: test check tools fmt vet staticcheck race fuzz bench-once bench soak
+.PHONY: test check tools fmt vet staticcheck race fuzz bench-once bench bench-daemon soak
 
 test: tools
 	RINGTAIL_REQUIRE_SPIN=1 go test ./...
@@ -45,9 +46,13 @@ fuzz:
 bench-once:
 	go test -run '^$$' -bench . -benchtime 1x ./...
 	cd bench && go run . -quick
+	cd bench && go run ./daemon -quick -rivals=false
 
 bench:
 	cd bench && go run . -readme ../README.md -raw results/bench.json
+
+bench-daemon:
+	cd bench && go run ./daemon -results daemon/RESULTS.md -readme ../README.md
 
 soak:
 	cd bench && go run . -soak -readme ../README.md -raw results/soak.json

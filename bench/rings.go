@@ -47,7 +47,7 @@ func ringRows() []Row {
 		},
 		{
 			Description: Description{
-				Name: "ring/push-pop", Work: "push 96 bytes and pop them, by the same thread",
+				Detail: true, Name: "ring/push-pop", Work: "push 96 bytes and pop them, by the same thread",
 				Bar: "≥ 5 × a Go channel", Fair: ringFair,
 				Metric: "ns/pair",
 				Checks: []Check{{Contender: chanName, Metric: "ns/pair", AtLeast: true, Limit: 5, Times: "SPSC.Push, Pop"}},
@@ -75,7 +75,7 @@ func batchRow(n int) Row {
 	const ours, chanName = "Reserve, write each, Commit; count", "Go channel, buffered: value by value"
 	return Row{
 		Description: Description{
-			Name:   fmt.Sprintf("ring/batches-%dx%d", n, n),
+			Detail: n != 1, Name: fmt.Sprintf("ring/batches-%dx%d", n, n),
 			Work:   fmt.Sprintf("u32 in batches of 32 768, %d × a producer, a ring of 65 536 and a consumer", n),
 			Bar:    "≥ the Rust port's 2 900 M/s, ≥ 5 × a Go channel",
 			Fair:   ringFair,
@@ -100,7 +100,7 @@ func mpscRow(producers int, recorded float64) Row {
 	const ours, chanName = "MPSC: Push, ConsumeUpTo; count", "Go channel, buffered"
 	return Row{
 		Description: Description{
-			Name:   fmt.Sprintf("ring/mpsc-%d", producers),
+			Detail: producers != 2, Name: fmt.Sprintf("ring/mpsc-%d", producers),
 			Work:   fmt.Sprintf("96 bytes pushed one by one to one consumer; producers: %d", producers),
 			Bar:    fmt.Sprintf("within 2.5 × the Rust port's %s M/s, ≥ 5 × a Go channel", number(recorded)),
 			Fair:   ringFair,

@@ -18,6 +18,7 @@ type Description struct {
 	Also   []string `json:"also,omitempty"`   // metrics that the table shows besides
 	Checks []Check  `json:"checks,omitempty"` // the bar, as numbers
 	Over   string   `json:"over,omitempty"`   // the contender whose figure is no cost; ratios are of what is beyond
+	Detail bool     `json:"detail,omitempty"` // in RESULTS.md only: the README has enough rows
 	Rounds int      `json:"rounds,omitempty"` // at most so many, where they take long or show little; 0: as many as asked for
 }
 

@@ -104,8 +104,16 @@ func (rec *Recording) summary() string {
 	if rec.Quick {
 		b.WriteString("**A quick run: it shows that everything runs, and its figures mean nothing.**\n\n")
 	}
+	details, lost := 0, 0
 	b.WriteString("| work and bar | who | result | × |\n|---|---|---|---|\n")
 	for _, r := range rec.Rows {
+		if r.Detail {
+			details++
+			if v, _, _ := strings.Cut(r.verdict(), " ("); v == "missed" {
+				lost++
+			}
+			continue
+		}
 		for i, c := range r.Contenders {
 			work, ratio, name := "", "", c.Name
 			if i == 0 {
@@ -125,6 +133,9 @@ func (rec *Recording) summary() string {
 			}
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", work, name, result, ratio)
 		}
+	}
+	if details > 0 {
+		fmt.Fprintf(&b, "\n%d more rows are in RESULTS.md only; %d of them miss their bar.\n", details, lost)
 	}
 	return b.String()
 }

@@ -60,6 +60,18 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// A row that is a detail is not in the README, but said to be there, and lost if it is.
+func TestSummaryLeavesDetailsOut(t *testing.T) {
+	rec := sample()
+	rec.Rows[0].Detail, rec.Rows[0].Checks[0].Limit = true, 19
+	if got := rec.summary(); strings.Contains(got, "x/y") || !strings.Contains(got, "\n1 more rows are in RESULTS.md only; 1 of them miss their bar.\n") {
+		t.Errorf("got:\n%s", got)
+	}
+	if !strings.Contains(rec.markdown(), "x/y") {
+		t.Error("it is not in the full table either")
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	r := sample().Rows[0]
 	r.Checks[0].Limit = 19

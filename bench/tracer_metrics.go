@@ -22,7 +22,7 @@ func tracerMetricsRow() Row {
 	const on, off = "oteltrace, metrics on", "oteltrace, metrics off"
 	return Row{
 		Description: Description{
-			Name: "tracer/metrics", Work: "tracer/attributes with the metrics of the semantic conventions for SDKs, otel.sdk.…",
+			Detail: true, Name: "tracer/metrics", Work: "tracer/attributes with the metrics of the semantic conventions for SDKs, otel.sdk.…",
 			Bar: "nothing measurable (≤ 1.05 × without)",
 			Fair: "As tracer/attributes. Metrics go to the official meter provider, which is read once, at the end: it must have counted every span that started." +
 				" In the SDK they are an experiment, which OTEL_GO_X_OBSERVABILITY turns on.",

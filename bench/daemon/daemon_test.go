@@ -148,6 +148,9 @@ func TestMarkdown(t *testing.T) {
 	if strings.Contains(table, "quick run") {
 		t.Error("calls itself a quick run")
 	}
+	if short := read.summary(); !strings.Contains(short, "| Ringtail: ours | 0.5 CPU s/M spans | 8 |\n") || strings.Contains(short, "peak MiB") {
+		t.Errorf("in short:\n%s", short)
+	}
 }
 
 func TestRewrite(t *testing.T) {

@@ -8,6 +8,7 @@
 //	go run ./daemon -quick                      everything once, tiny: does it run?
 //	go run ./daemon -rivals=false               without the Collector, whose first build takes minutes
 //	go run ./daemon -results daemon/RESULTS.md  … and rewrite the table there
+//	go run ./daemon -readme ../README.md        … and, in short, in the README
 //	go run ./daemon -from results/daemon.json   the table of a recording
 //
 // Runs are interleaved, A B A B …, and the table gives median, least and greatest of the
@@ -58,6 +59,7 @@ func run() error {
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "keep logs in a new directory in this one, which should be on a disk with 8 GB to spare")
 	raw := flag.String("raw", "", "record the results in this file (default results/daemon.json, for a run of all rows)")
 	results := flag.String("results", "", "rewrite the table in this file, between <!-- daemon:begin --> and <!-- daemon:end -->")
+	readme := flag.String("readme", "", "rewrite the table, in short, in this file, likewise")
 	from := flag.String("from", "", "run nothing; make the table from this recording")
 	relayTo := flag.String("relay", "", "internal: be a relay to this address")
 	flag.Parse()
@@ -89,14 +91,22 @@ func run() error {
 			fmt.Fprintln(os.Stderr, "recorded in", *raw)
 		}
 	}
-	if *results == "" {
+	if *results == "" && *readme == "" {
 		fmt.Print(rec.markdown())
 		return failed
 	}
 	if failed != nil {
-		return fmt.Errorf("%w; %s is left as it was", failed, *results)
+		return fmt.Errorf("%w; the tables are left as they were", failed)
 	}
-	return rewrite(*results, rec.markdown())
+	if *results != "" {
+		if err := rewrite(*results, rec.markdown()); err != nil {
+			return err
+		}
+	}
+	if *readme != "" {
+		return rewrite(*readme, rec.summary())
+	}
+	return nil
 }
 
 // measure runs the rows. With an error, the recording, unless it is nil, has what was

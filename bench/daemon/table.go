@@ -82,7 +82,7 @@ func (rec *Recording) markdown() string {
 		" the Collector is better, and it stands in bold.\n\n")
 	b.WriteString("| work and bar | who | result | × | also |\n|---|---|---|---|---|\n")
 	for i := range rec.Rows {
-		rec.Rows[i].write(&b)
+		rec.Rows[i].write(&b, false)
 	}
 	b.WriteString("\nWhat makes it fair, or not:\n\n")
 	for i, r := range rec.Rows {
@@ -101,14 +101,30 @@ func (rec *Recording) markdown() string {
 	return b.String()
 }
 
+// summary is the table in short, for the README.
+func (rec *Recording) summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s, %s, %d cores, commit %s, OpenTelemetry Collector %s; medians. “×” is how many times better than the Collector."+
+		" [bench/daemon/RESULTS.md](bench/daemon/RESULTS.md) has the spread, memory, what makes each row fair, and how it was measured.\n\n",
+		rec.Date.Format("2 January 2006"), rec.Go, rec.Machine.CPU, rec.Machine.Cores, rec.Commit, rec.Collector)
+	if rec.Quick {
+		b.WriteString("**A quick run: it shows that everything runs, and its figures mean nothing.**\n\n")
+	}
+	b.WriteString("| work | who | result | × |\n|---|---|---|---|\n")
+	for i := range rec.Rows {
+		rec.Rows[i].write(&b, true)
+	}
+	return b.String()
+}
+
 // loadAverage is the first of the three, over a minute.
 func loadAverage(line string) string {
 	first, _, _ := strings.Cut(line, " ")
 	return cmp.Or(first, "unknown")
 }
 
-// write writes a row's lines, one a contender.
-func (r *RowResult) write(b *strings.Builder) {
+// write writes a row's lines, one a contender; brief ones have no other metrics.
+func (r *RowResult) write(b *strings.Builder, brief bool) {
 	for i := range r.Contenders {
 		c := &r.Contenders[i]
 		work, name := "", c.Name
@@ -118,7 +134,11 @@ func (r *RowResult) write(b *strings.Builder) {
 		if c.Ours {
 			name = "Ringtail: " + name
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", work, name, c.outcome(r), r.ratio(c), c.also(r))
+		fmt.Fprintf(b, "| %s | %s | %s | %s |", work, name, c.outcome(r), r.ratio(c))
+		if !brief {
+			fmt.Fprintf(b, " %s |", c.also(r))
+		}
+		b.WriteByte('\n')
 	}
 }
 
