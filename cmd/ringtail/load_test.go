@@ -67,7 +67,7 @@ func TestLoadAndSink(t *testing.T) {
 func TestKilledSinkIsFoundOut(t *testing.T) {
 	acked := filepath.Join(t.TempDir(), "acked")
 	first, addr, url := sinkOn(t, "127.0.0.1:0")
-	load := launch(t, "load", "--endpoint", addr, "--spans", "60000", "--rate", "100000", "--acked", acked, "--json")
+	load := launch(t, "load", "--endpoint", addr, "--spans", "300000", "--rate", "100000", "--acked", acked, "--json")
 	var before sinkReport
 	for before.Spans < 10_000 {
 		resp, err := http.Get(url + "/report")
@@ -89,7 +89,7 @@ func TestKilledSinkIsFoundOut(t *testing.T) {
 	}
 	sent, got := reported[loadReport](t, load.stdout.String()), reported[sinkReport](t, second.stdout.String())
 	run := got.Runs[0]
-	if sent.Acknowledged != 60_000 || *run.Acked != 60_000 || *run.Lost != 60_000-run.Seen || *run.Lost < 10_000-8*100 || sent.Retries == 0 {
+	if sent.Acknowledged != 300_000 || *run.Acked != 300_000 || *run.Lost != 300_000-run.Seen || *run.Lost < 10_000-8*100 || sent.Retries == 0 {
 		t.Errorf("%s\n%s", load.stdout.String(), second.stdout.String())
 	}
 }
