@@ -251,7 +251,7 @@ func TestPipelineThroughAnOutage(t *testing.T) {
 		balanced(t, s)
 		expect(t, s.Exporters[0], 0, 0)
 		expect(t, s.Exporters[1], 1000, 0)
-		if e := s.Exporters[0]; e.InLog != 1000 || e.LastError == "" || e.FailingSince.IsZero() || e.Sending != 4 {
+		if e := s.Exporters[0]; e.InLog != 1000 || e.LastError == "" || e.FailingSince.IsZero() || e.Sending != 10 {
 			t.Errorf("in the outage: %+v", e)
 		}
 		mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
@@ -63,9 +64,11 @@ func newGRPCServer(s *Server, sink Sink, secure *tls.Config) *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.InTapHandle(r.admit),
 	}
+	creds := insecure.NewCredentials()
 	if secure != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(secure)))
+		creds = credentials.NewTLS(secure)
 	}
+	options = append(options, grpc.Creds(watchedCredentials{creds, &s.counts.tinyFrames}))
 	g := grpc.NewServer(options...)
 	g.RegisterService(&grpc.ServiceDesc{
 		ServiceName: traceService,

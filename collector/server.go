@@ -125,6 +125,8 @@ type Server struct {
 // counts are the server's own: what the sink never hears of, and what it said.
 type counts struct {
 	accepted, bad, tooLarge, overloaded, timedOut, failed atomic.Uint64
+
+	tinyFrames atomic.Uint64 // connections
 }
 
 // Stats counts requests by what became of them. Requests that are not OTLP at all,
@@ -141,6 +143,7 @@ type Stats struct {
 
 	OpenConnections    int    // now
 	RefusedConnections uint64 // beyond MaxConnections
+	EndedConnections   uint64 // of gRPC clients that sent their requests in tiny frames
 }
 
 // New listens on the addresses of cfg. Errors name the field and its value. The
@@ -208,6 +211,7 @@ func (s *Server) Stats() Stats {
 		Overloaded: s.counts.overloaded.Load(), TimedOut: s.counts.timedOut.Load(), Failed: s.counts.failed.Load(),
 		HeldBytes:       s.budget.held.Load(),
 		OpenConnections: int(s.connections.open.Load()), RefusedConnections: s.connections.refused.Load(),
+		EndedConnections: s.counts.tinyFrames.Load(),
 	}
 }
 

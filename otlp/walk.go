@@ -175,6 +175,10 @@ func (c *Counts) span(b []byte) bool {
 		}
 		switch t {
 		case tag(9, BytesType): // attributes
+			if k := plainAttributes(b[i:]); k > 0 {
+				i += k
+				continue
+			}
 			n, j := length(b, j)
 			if n > len(b)-j || !walkKeyValue(b[j:j+n], depthSpan+1) {
 				return false

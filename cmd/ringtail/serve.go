@@ -165,7 +165,11 @@ func (s *serve) exporters() ([]config.Exporter, error) {
 			if err != nil {
 				err = fmt.Errorf("--export %s: %w", t.flag, err)
 			}
-			return collector.ExporterConfig{Exporter: e, Concurrency: concurrency(t)}, err
+			c := collector.ExporterConfig{Exporter: e}
+			if concurrency(t) == 1 {
+				c.Concurrency = 1
+			}
+			return c, err
 		}))
 	}
 	return exporters, nil

@@ -97,7 +97,9 @@ func (d *delivery) config() (collector.ExporterConfig, error) {
 		case "bytes":
 			c.MaxBatchBytes = q.MaxSize
 		case "", "items":
-			c.MaxBatchSpans = q.MaxSize
+			if q.MaxSize > 0 { // then bytes are only what receivers take in one request
+				c.MaxBatchSpans, c.MaxBatchBytes = q.MaxSize, 4<<20-64<<10
+			}
 		default:
 			return c, fmt.Errorf("sending_queue::batch::sizer is %q: want items or bytes", q.Sizer)
 		}
