@@ -290,7 +290,8 @@ func (c *Collector) Flush(ctx context.Context) error {
 // the exporter down, and returns within ctx. When ctx ends first, exports under
 // way are told to stop, and an error says how many spans were not delivered;
 // they count as [ReasonShutdown]. With a backend that answers in time, no span
-// whose submit has returned nil is lost, however late it came.
+// whose submit has returned nil is lost, however late it came. With one that does not,
+// it takes as long as ctx allows, or the exporter tries: give it a deadline.
 //
 // Later calls wait for the first one, as long as their own ctx lets them, and
 // return its error.

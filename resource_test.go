@@ -2,6 +2,7 @@ package ringtail
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"strings"
@@ -85,6 +86,30 @@ func TestResourceOfACollector(t *testing.T) {
 	for s := range b.Batch().Spans() {
 		if s.Resource.ServiceName() != "till" || s.Resource.SchemaURL != semconvSchema {
 			t.Errorf("%+v", s.Resource)
+		}
+	}
+}
+
+func TestCollectorResource(t *testing.T) {
+	given := &Resource{Attributes: []attribute.KeyValue{attribute.String("service.name", "given")}}
+	for _, tt := range []struct {
+		opts []Option
+		want string
+	}{
+		{[]Option{WithResource(given)}, "given"},
+		{nil, "unknown_service:" + executable()},
+	} {
+		t.Setenv("OTEL_SERVICE_NAME", "")
+		t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "")
+		c, err := New(&backend{}, tt.opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Resource().ServiceName(); got != tt.want {
+			t.Errorf("service %q, want %q", got, tt.want)
+		}
+		if err := c.Shutdown(context.Background()); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -4,7 +4,7 @@
 //
 //	shutdown, err := autoconfigure.Start(ctx, autoconfigure.WithServiceName("shop"))
 //	if err != nil { … }
-//	defer shutdown(ctx)
+//	defer shutdown(context.Background()) // not a context that a signal ends: it leaves no time
 //
 // # What is read
 //
@@ -33,6 +33,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -79,6 +80,12 @@ type SDK struct {
 	// and with OTEL_TRACES_EXPORTER=none.
 	Collector *ringtail.Collector
 
+	// Fanout has a ledger for each exporter, where OTEL_TRACES_EXPORTER names several: what
+	// the Collector calls exported was handed on to these. Else it is nil.
+	Fanout *export.FanoutExporter
+
+	log      *slog.Logger
+	told     sync.Once
 	shutdown func(context.Context) error
 }
 
@@ -90,7 +97,7 @@ func New(ctx context.Context, opts ...Option) (*SDK, error) {
 		return nil, fmt.Errorf("autoconfigure: cannot set up tracing: %w", err)
 	}
 	if c.env.boolean("OTEL_SDK_DISABLED") {
-		return &SDK{TracerProvider: noop.NewTracerProvider(), Propagator: c.propagator(), shutdown: c.disabled()}, nil
+		return &SDK{TracerProvider: noop.NewTracerProvider(), Propagator: c.propagator(), log: c.env.log, shutdown: c.disabled()}, nil
 	}
 	batching := c.env.batching()
 	exporter, err := c.chooseExporter(batching)
@@ -107,8 +114,9 @@ func New(ctx context.Context, opts ...Option) (*SDK, error) {
 		}
 	}
 	provider := oteltrace.NewTracerProvider(collector, c.providerOptions(collector != nil)...)
-	sdk := &SDK{TracerProvider: provider, Propagator: c.propagator(), Collector: collector, shutdown: provider.Shutdown}
+	sdk := &SDK{TracerProvider: provider, Propagator: c.propagator(), Collector: collector, log: c.env.log, shutdown: provider.Shutdown}
 	if f, ok := exporter.(*export.FanoutExporter); ok {
+		sdk.Fanout = f
 		sdk.shutdown = func(ctx context.Context) error { return withBranches(ctx, f, provider.Shutdown(ctx)) }
 	}
 	return sdk, nil
@@ -147,12 +155,17 @@ func (c *config) disabled() func(context.Context) error {
 // within five seconds if ctx has no deadline, as a backend that does not answer must
 // not keep a program from ending. A ctx that has ended, as the one that a signal ends,
 // leaves no time to deliver. The error says how many spans were not delivered.
-// Later calls return the same. It may be called from any goroutine.
+// It is logged, too: most programs defer Shutdown, and look at no error then. Later calls
+// return the same. It may be called from any goroutine.
 func (s *SDK) Shutdown(ctx context.Context) error {
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, shutdownLimit)
 		defer cancel()
 	}
-	return s.shutdown(ctx)
+	err := s.shutdown(ctx)
+	if err != nil {
+		s.told.Do(func() { s.log.Warn("ringtail: tracing was shut down", slog.Any("error", err)) })
+	}
+	return err
 }

@@ -66,9 +66,13 @@ type delivery struct {
 	failing throttle.Log
 	reading throttle.Log
 
+	landed chan struct{} // something was sent, or given up; holds one
+
 	mu       sync.Mutex
+	flying   int         // bytes that are being sent
 	open     []*shipment // in the log's order; the first is not settled
 	ledger   ledger
+	told     uint64 // of the ledger, when it was opened
 	attempts uint64
 	failures uint64
 	trouble  trouble
@@ -112,11 +116,13 @@ func newDelivery(cfg ExporterConfig, log *seglog.Log, logger *slog.Logger) (*del
 		cfg: cfg, cursor: cursor, logger: logger.With(slog.String("exporter", cfg.Name)),
 		places: make(chan struct{}, ahead*cfg.Concurrency),
 		slots:  make(chan struct{}, cfg.Concurrency),
+		landed: make(chan struct{}, 1),
 	}
 	if d.ledger, err = openLedger(cursor); err != nil {
 		cursor.Close()
 		return nil, err
 	}
+	d.told = d.ledger.told
 	return d, nil
 }
 
@@ -160,11 +166,47 @@ func (d *delivery) run(ctx context.Context) {
 			}
 			continue
 		}
+		size := run.Bytes
+		if !d.depart(ctx, size) {
+			run.Release()
+			return
+		}
 		s := d.begin(run)
 		sending.Go(func() {
-			defer func() { <-d.slots }()
+			defer func() { d.land(size); <-d.slots }()
 			d.ship(ctx, s)
 		})
+	}
+}
+
+// depart waits until what is being sent leaves room for so many bytes: a batch of one large
+// request counts for as many small ones as it is long. One batch always goes.
+func (d *delivery) depart(ctx context.Context, size int) bool {
+	for {
+		d.mu.Lock()
+		ok := d.flying == 0 || d.flying+size <= d.cfg.Concurrency*d.cfg.MaxBatchBytes
+		if ok {
+			d.flying += size
+		}
+		d.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-d.landed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (d *delivery) land(size int) {
+	d.mu.Lock()
+	d.flying -= size
+	d.mu.Unlock()
+	select {
+	case d.landed <- struct{}{}:
+	default:
 	}
 }
 
@@ -322,4 +364,19 @@ func (d *delivery) settle(s *shipment, dropped ringtail.Drops) {
 	for range n {
 		<-d.places
 	}
+}
+
+// close lets go of the cursor. Whoever ends the pipeline tells what was lost, and so the next
+// process need not.
+func (d *delivery) close() error {
+	stats := d.stats()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ledger.told = stats.Dropped.Total() + stats.SkippedTotal()
+	if d.ledger.told != d.told {
+		if err := d.cursor.Commit(d.cursor.Stats().Position, d.ledger.encode()); err != nil {
+			return errors.Join(err, d.cursor.Close())
+		}
+	}
+	return d.cursor.Close()
 }

@@ -14,6 +14,7 @@ import (
 type ledger struct {
 	delivered uint64
 	dropped   ringtail.Drops
+	told      uint64 // lost, for whatever reason, at the last orderly end: somebody was told then
 }
 
 // openLedger reads the state of a cursor; a new one has none.
@@ -37,10 +38,11 @@ func (l *ledger) enter(s *shipment) {
 type ledgerState struct {
 	Delivered uint64            `json:"delivered"`
 	Dropped   map[string]uint64 `json:"dropped,omitempty"`
+	Told      uint64            `json:"told,omitempty"`
 }
 
 func (l *ledger) encode() []byte {
-	s := ledgerState{Delivered: l.delivered}
+	s := ledgerState{Delivered: l.delivered, Told: l.told}
 	for r, n := range l.dropped.All() {
 		if s.Dropped == nil {
 			s.Dropped = make(map[string]uint64)
@@ -59,7 +61,7 @@ func decodeLedger(state []byte) (ledger, error) {
 	if err := json.Unmarshal(state, &s); err != nil {
 		return ledger{}, fmt.Errorf("cannot read the ledger that its cursor has: %w", err)
 	}
-	l := ledger{delivered: s.Delivered}
+	l := ledger{delivered: s.Delivered, told: s.Told}
 	for name, n := range s.Dropped {
 		l.dropped[reasonOf(name)] += n
 	}
@@ -92,6 +94,7 @@ type ExporterStats struct {
 	Skipped   [3]uint64      // left the log before they were sent, by [seglog.Skipped]
 	InLog     uint64         // all others: waiting, or being sent
 	LagBytes  uint64         // of the log, that these take
+	Told      uint64         // of Dropped and Skipped: what an earlier process had lost when it ended in order
 
 	Sending      int       // batches that are being sent, or wait to be sent again
 	Attempts     uint64    // by this process
@@ -114,7 +117,7 @@ func (d *delivery) stats() ExporterStats {
 	c := d.cursor.Stats()
 	s := ExporterStats{
 		Name: d.cfg.Name, Before: c.Start, Delivered: d.ledger.delivered, Dropped: d.ledger.dropped,
-		Skipped: c.Skipped, InLog: c.LagCount, LagBytes: c.LagBytes, Sending: len(d.slots),
+		Skipped: c.Skipped, InLog: c.LagCount, LagBytes: c.LagBytes, Told: d.told, Sending: len(d.slots),
 		Attempts: d.attempts, Failures: d.failures, FailingSince: d.trouble.since,
 	}
 	if d.trouble.last != nil {

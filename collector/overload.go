@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ringtail-otel/ringtail"
 	"github.com/ringtail-otel/ringtail/otlp"
+	"github.com/ringtail-otel/ringtail/seglog"
 )
 
 // A verdict is what becomes of a request, whatever protocol it came by.
@@ -39,7 +41,7 @@ func (c *counts) judge(err error) verdict {
 		v = accepted
 	case comesBack(err):
 		v = overloaded
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, errTooLarge), errors.Is(err, seglog.ErrTooLarge):
 		v = tooLarge
 	case errors.As(err, &syntax):
 		v = bad
@@ -87,7 +89,9 @@ func readVerdict(err error) (verdict, int, codes.Code) {
 	case errors.Is(err, errEncoding):
 		return bad, http.StatusUnsupportedMediaType, codes.InvalidArgument
 	case errors.Is(err, errGone), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &network):
-		return timedOut, http.StatusRequestTimeout, codes.DeadlineExceeded
+		// Not 408, which is what it is: OTLP's clients send again after 429, 502, 503 and 504 only, and
+		// a network that is slow for a moment must not cost them their spans.
+		return timedOut, http.StatusServiceUnavailable, codes.DeadlineExceeded
 	}
 	return bad, http.StatusBadRequest, codes.InvalidArgument
 }
@@ -96,6 +100,7 @@ func readVerdict(err error) (verdict, int, codes.Code) {
 const (
 	overBudget = "ringtail holds as many bytes of unfinished requests as it may (--memory-limit); send again later"
 	queueFull  = "ringtail's queue is full: its exporters are slower than what comes in; send again later"
+	diskFull   = "the disk that ringtail keeps its log on is full; send again later"
 	tooLate    = "ringtail could not keep the request within --body-timeout; send again later"
 	closing    = "ringtail is shutting down; send again later, or elsewhere"
 )
@@ -108,6 +113,8 @@ func overloadText(err error) string {
 		return overBudget
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return tooLate
+	case errors.Is(err, syscall.ENOSPC):
+		return diskFull
 	case errors.Is(err, ringtail.ErrFull):
 		return queueFull
 	}

@@ -115,7 +115,9 @@ func refusal(err error) error {
 		return fmt.Errorf("%w: %w", ringtail.ErrFull, err)
 	case errors.Is(err, seglog.ErrClosed):
 		return ringtail.ErrClosed
-	case errors.Is(err, seglog.ErrTooLarge), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, seglog.ErrTooLarge):
+		return fmt.Errorf("%w: half of the log's size (--log-bytes, sending_queue::queue_size)", err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
 	return diskError{err}
@@ -165,7 +167,6 @@ func (p *Pipeline) Shutdown(ctx context.Context) error {
 		}
 		p.cancel()
 		p.err = p.close(ctx)
-		<-drained
 	})
 	return p.err
 }
@@ -180,7 +181,8 @@ func (p *Pipeline) close(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 	}
-	errs := make([]error, len(p.exporters)+1)
+	var errs []error
+	closed := make([]error, len(p.exporters))
 	var closing sync.WaitGroup
 	for i, e := range p.exporters {
 		if e.Exporter == nil {
@@ -188,12 +190,31 @@ func (p *Pipeline) close(ctx context.Context) error {
 		}
 		closing.Go(func() {
 			if err := e.Exporter.Shutdown(ctx); err != nil {
-				errs[i] = fmt.Errorf("exporter %s: %w", e.Name, err)
+				closed[i] = fmt.Errorf("exporter %s: %w", e.Name, err)
 			}
 		})
 	}
-	closing.Wait()
-	p.wg.Wait()
+	left := make(chan struct{})
+	go func() {
+		closing.Wait()
+		p.wg.Wait()
+		close(left)
+	}()
+	select {
+	case <-left:
+	case <-ctx.Done():
+		select {
+		case <-left:
+		case <-time.After(grace):
+		}
+	}
+	select {
+	case <-left:
+		errs = append(errs, closed...)
+	default:
+		// What they hold is not committed, and their memory is theirs until the process ends.
+		errs = append(errs, errors.New("an exporter does not come back though its context has ended: what it was sending stays in the log"))
+	}
 	// Only now: what was being sent may still have had to be buried.
 	for _, e := range p.exporters {
 		if e.DeadLetter != nil {
@@ -201,7 +222,7 @@ func (p *Pipeline) close(ctx context.Context) error {
 		}
 	}
 	for _, d := range p.deliveries {
-		errs = append(errs, d.cursor.Close())
+		errs = append(errs, d.close())
 	}
 	if err := p.log.Close(); err != nil {
 		errs = append(errs, &LogError{err})

@@ -119,6 +119,8 @@ func (r *receiverGRPC) export(_ any, ctx context.Context, _ func(any) error, _ g
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	case overloaded:
 		return nil, unavailable(overloadText(err), s.cfg.RetryDelay)
+	case tooLarge:
+		return nil, status.Error(codes.ResourceExhausted, err.Error())
 	default:
 		return nil, status.Error(codes.Internal, err.Error())
 	}

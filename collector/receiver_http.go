@@ -111,7 +111,7 @@ func (r *receiverHTTP) export(a *answer, req *http.Request) {
 	if err := b.read(req); err != nil {
 		v, code, grpcCode := readVerdict(err)
 		s.counts.add(v)
-		if v == overloaded {
+		if v == overloaded || v == timedOut {
 			a.retry(s.cfg.RetryDelay)
 		}
 		// What is left of the body is not worth reading, and so the connection cannot

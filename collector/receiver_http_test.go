@@ -219,7 +219,7 @@ func TestHTTPEndsSlowSenders(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, _ := io.ReadAll(resp.Body)
-	if _, message, err := otlp.ParseStatus(text); resp.StatusCode != 408 || err != nil || !strings.Contains(message, "3 of 100 bytes came") {
+	if _, message, err := otlp.ParseStatus(text); resp.StatusCode != http.StatusServiceUnavailable || err != nil || !strings.Contains(message, "3 of 100 bytes came") {
 		t.Errorf("%s: %q", resp.Status, message)
 	}
 	if _, err := body.ReadByte(); err != io.EOF {
@@ -327,7 +327,7 @@ func TestHTTPClientsThatGoAway(t *testing.T) {
 				t.Fatal(err)
 			}
 			text, _ := io.ReadAll(resp.Body)
-			if got := s.Stats(); resp.StatusCode != 408 || got.TimedOut != 1 || got.Bad != 0 {
+			if got := s.Stats(); resp.StatusCode != http.StatusServiceUnavailable || got.TimedOut != 1 || got.Bad != 0 {
 				t.Errorf("%s %q, %+v", resp.Status, text, got)
 			}
 		})

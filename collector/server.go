@@ -46,7 +46,8 @@ type Config struct {
 	// CORS lets browsers' scripts send over HTTP. Zero: it does not.
 	CORS CORS
 
-	// MaxConnections bounds the connections of both protocols together. One more is
+	// MaxConnections bounds the connections of both protocols together, and half of the files that
+	// the process may have open does, if that is less (ulimit -n). One more is
 	// closed as soon as it opens. Default 10 000. An idle one is closed after two minutes
 	// (HTTP) or ten (gRPC).
 	MaxConnections int
@@ -160,7 +161,8 @@ func New(cfg Config, sink Sink) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, budget: newBudget(cfg.MemoryLimit, cfg.MaxRequestBytes)}
-	s.connections.limit = int64(cfg.MaxConnections)
+	// Clients must not have the files that the log and the exporters need.
+	s.connections.limit = min(int64(cfg.MaxConnections), openFiles()/2)
 	if s.grpcListener, err = s.listen(cfg.GRPCAddr, "OTLP/gRPC"); err != nil {
 		return nil, err
 	}

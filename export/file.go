@@ -219,6 +219,10 @@ func (e *FileExporter) Export(ctx context.Context, b *ringtail.Batch) error {
 
 // append writes a record as a whole or not at all.
 func (e *FileExporter) append(record []byte) error {
+	if e.file != nil && e.moved() {
+		_ = e.file.Close() // whoever moved it has what is in it
+		e.file, e.torn = nil, 0
+	}
 	if e.file == nil {
 		if err := e.openFile(); err != nil {
 			return &RetryableError{Err: err}
@@ -249,6 +253,21 @@ func (e *FileExporter) append(record []byte) error {
 	}
 	e.size += int64(n)
 	return nil
+}
+
+// moved says whether the file is not at its path any more: somebody else rotates it, or has
+// removed it, and what is written to it would be found by nobody.
+func (e *FileExporter) moved() bool {
+	there, err := os.Stat(e.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(filepath.Dir(e.path))
+		return err == nil // without the directory, opening is of no use either
+	}
+	if err != nil {
+		return false
+	}
+	ours, err := e.file.Stat()
+	return err == nil && !os.SameFile(there, ours)
 }
 
 // takeBack cuts off what a failed write has left. The end is taken from the file,

@@ -98,6 +98,28 @@ func TestFileRotatesByTimeAndRemovesBackups(t *testing.T) {
 	holds(t, NoCompression, []string{path}, a, a)
 }
 
+// A file that somebody else has moved or removed is made again: what is written to what is
+// left of it would be found by nobody.
+func TestFileMovedAway(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "spans")
+	a := testBatch(t, 1, 2)
+	e := mustOpen(t, path, FileConfig{})
+	mustExport(t, e, a)
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	mustExport(t, e, a, a)
+	holds(t, NoCompression, []string{path + ".1"}, a)
+	holds(t, NoCompression, []string{path}, a, a)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	mustExport(t, e, a, a, a)
+	mustShut(t, e)
+	holds(t, NoCompression, []string{path}, a, a, a)
+}
+
 // Two rotations at the same moment have names of their own, and one that fails
 // costs no spans.
 func TestFileRotationInTheWay(t *testing.T) {

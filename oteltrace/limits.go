@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,16 +114,21 @@ func (l *SpanLimits) limitValue(v attribute.Value) attribute.Value {
 }
 
 // limitList returns at most count of kvs, as the limits allow them, and how many
-// were left out. It changes kvs.
+// were left out. Of a key that comes twice the last value counts. It changes kvs.
 func (l *SpanLimits) limitList(kvs []attribute.KeyValue, count int) (kept []attribute.KeyValue, dropped uint32) {
 	kept = kvs[:0]
 	for _, kv := range kvs {
-		if !kv.Valid() || count >= 0 && len(kept) >= count {
+		at := slices.IndexFunc(kept, func(o attribute.KeyValue) bool { return o.Key == kv.Key })
+		if !kv.Valid() || at < 0 && count >= 0 && len(kept) >= count {
 			dropped++
 			continue
 		}
 		kv.Value = l.limitValue(kv.Value)
-		kept = append(kept, kv)
+		if at < 0 {
+			kept = append(kept, kv)
+		} else {
+			kept[at] = kv // the last value of a key counts
+		}
 	}
 	return kept, dropped
 }

@@ -128,12 +128,13 @@ func (m *metrics) observe(o metric.Observer, started, live metric.Int64Observabl
 	}
 }
 
-// stop ends the observation. m may be nil.
-func (m *metrics) stop(logger *slog.Logger) {
+// stop ends the observation, which waits for the one that is under way, within ctx. m may
+// be nil.
+func (m *metrics) stop(ctx context.Context, logger *slog.Logger) {
 	if m == nil || m.registration == nil {
 		return
 	}
-	if err := m.registration.Unregister(); err != nil {
+	if err := within(ctx, m.registration.Unregister); err != nil && ctx.Err() == nil {
 		logger.Warn("oteltrace: cannot unregister the metrics: " + err.Error())
 	}
 }

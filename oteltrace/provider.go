@@ -5,7 +5,7 @@
 //	collector, err := ringtail.New(exporter)
 //	if err != nil { … }
 //	provider := oteltrace.NewTracerProvider(collector)
-//	defer provider.Shutdown(ctx)
+//	defer provider.Shutdown(ctx) // with a deadline: see [ringtail.Collector.Shutdown]
 //	otel.SetTracerProvider(provider)
 //
 // Options, samplers and limits carry the names and meanings that they have in the
@@ -24,6 +24,7 @@ package oteltrace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -174,7 +175,30 @@ func (p *TracerProvider) ForceFlush(ctx context.Context) error {
 	if p.stopped.Load() {
 		processing = nil // whose Shutdown flushes
 	}
-	return p.forAll(ctx, processing, "flush", SpanProcessor.ForceFlush, (*ringtail.Collector).Flush)
+	return p.forAll(ctx, processing, "flush", SpanProcessor.ForceFlush, flush)
+}
+
+// flush is [ringtail.Collector.Flush], with an error for what was lost meanwhile.
+// (Trace SDK, "ForceFlush": the caller is to know whether it succeeded.)
+func flush(c *ringtail.Collector, ctx context.Context) error {
+	before := lost(c)
+	if err := c.Flush(ctx); err != nil {
+		return err
+	}
+	if n := lost(c) - before; n > 0 {
+		return fmt.Errorf("oteltrace: flush: %d spans were not delivered; the exporter's errors are in the log, and the reasons in Stats", n)
+	}
+	return nil
+}
+
+// lost is how many spans were taken and did not arrive.
+func lost(c *ringtail.Collector) (n uint64) {
+	for reason, count := range c.Stats().Dropped.All() {
+		if reason > ringtail.ReasonCanceled {
+			n += count
+		}
+	}
+	return n
 }
 
 // Shutdown exports what has ended, shuts down the processors in their order, and the
@@ -183,7 +207,7 @@ func (p *TracerProvider) ForceFlush(ctx context.Context) error {
 // lets them, and return its error; see [ringtail.Collector.Shutdown].
 func (p *TracerProvider) Shutdown(ctx context.Context) error {
 	if p.stopped.CompareAndSwap(false, true) {
-		defer p.metrics.stop(p.logger)
+		defer p.metrics.stop(ctx, p.logger)
 		p.shutdown.err = p.forAll(ctx, p.processing, "shut down", SpanProcessor.Shutdown, (*ringtail.Collector).Shutdown)
 		close(p.shutdown.done)
 		return p.shutdown.err

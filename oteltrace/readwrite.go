@@ -260,7 +260,7 @@ func (s *ReadWriteSpan) End(opts ...trace.SpanEndOption) {
 		p.metrics.ended(s.flags)
 	}
 	if s.record.lossy() {
-		p.logLoss(s.scope, &s.record.out)
+		p.logLoss(s.scope, &s.record.out, s.record.cut)
 	}
 	if !p.stopped.Load() {
 		p.processing.onEnd(s)

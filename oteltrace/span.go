@@ -140,7 +140,7 @@ func (s *span) End(opts ...trace.SpanEndOption) {
 		p.metrics.shard(r.shard).ended[s.flags&trace.FlagsSampled].Add(1)
 	}
 	if r.lossy() {
-		p.logLoss(s.scope, o)
+		p.logLoss(s.scope, o, r.cut)
 	}
 	if p.collector != nil && s.flags.IsSampled() {
 		o.Start = r.startTime()

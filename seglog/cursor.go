@@ -134,7 +134,8 @@ func (l *Log) OpenCursor(name string) (*Cursor, error) {
 		if c.held {
 			return nil, fmt.Errorf("cannot open cursor %q: %w", name, ErrHeld)
 		}
-		c.held = true
+		c = c.handOver()
+		l.cursors[name] = c
 		c.rewind()
 		return c, nil
 	}
@@ -155,6 +156,19 @@ func (l *Log) OpenCursor(name string) (*Cursor, error) {
 		return nil, fmt.Errorf("cannot make cursor %q: %w", name, err)
 	}
 	return c, nil
+}
+
+// handOver returns the cursor for its next holder. It is another one, so that a Read of the last
+// holder which has not noticed yet that it was closed takes nothing from the next. Log.mu is
+// held, and disk.storing.
+func (c *Cursor) handOver() *Cursor {
+	n := c.log.newCursor(c.name)
+	n.held = true
+	n.at, n.start, n.skipped, n.state, n.forced = c.at, c.start, c.skipped, c.state, c.forced
+	n.lost, n.dirty, n.sequence = c.lost, c.dirty, c.sequence
+	n.stored, n.storedForced, n.storedEnd = c.stored, c.storedForced, c.storedEnd
+	c.state = nil // not to be written by two
+	return n
 }
 
 func (l *Log) newCursor(name string) *Cursor {

@@ -1,9 +1,11 @@
 package seglog
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -14,10 +16,28 @@ type osFS struct{}
 // osFile is one of its files.
 type osFile struct{ *os.File }
 
-func (osFS) MkdirAll(dir string) error    { return os.MkdirAll(dir, 0o755) }
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 func (osFS) Remove(name string) error     { return os.Remove(name) }
 func (osFS) SyncDir(dir string) error     { return syncDir(dir) }
+
+// MkdirAll makes the names of the directories that it makes durable: what is synced in a
+// directory whose own name is lost is lost too.
+func (f osFS) MkdirAll(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent == dir {
+		return os.MkdirAll(dir, 0o755)
+	}
+	if err := f.MkdirAll(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
 
 // Create makes files that others cannot read: spans can hold private data.
 func (osFS) Create(name string) (File, error) {
@@ -64,18 +84,39 @@ func (f osFile) Removed() bool { return removed(f.File) }
 // Lock takes the lock file, which stays there: to remove it would let two processes lock
 // two files of one name.
 func (osFS) Lock(name string) (io.Closer, error) {
+	dir, err := lockDir(name) // first: another one's lock file is not to be made again
+	if err != nil {
+		return nil, err
+	}
 	f, err := lockFile(name)
 	if err != nil {
+		if dir != nil {
+			err = errors.Join(err, dir.Close())
+		}
 		return nil, err
 	}
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	return f, nil
+	return locks{f, dir}, nil
+}
+
+// locks are what keeps others out.
+type locks struct{ file, dir *os.File }
+
+func (l locks) Close() error {
+	err := l.file.Close()
+	if l.dir != nil {
+		err = errors.Join(err, l.dir.Close())
+	}
+	return err
 }
 
 // lockedBy is the error for a lock file that somebody has locked.
 func lockedBy(name string) error {
 	pid, _ := os.ReadFile(name)
+	if len(pid) == 0 { // somebody has removed the file, and not who has locked the directory
+		return fmt.Errorf("%w: it has locked %s", ErrLocked, filepath.Dir(name))
+	}
 	return fmt.Errorf("%w: pid %s has locked %s", ErrLocked, strings.TrimSpace(string(pid)), name)
 }

@@ -5,6 +5,7 @@ package seglog
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -15,12 +16,7 @@ func lockFile(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
+	err = flock(f)
 	if err == nil || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) {
 		return f, nil // a file system without locks is no obstacle
 	}
@@ -29,6 +25,29 @@ func lockFile(name string) (*os.File, error) {
 		return nil, lockedBy(name)
 	}
 	return nil, &os.PathError{Op: "flock", Path: name, Err: err}
+}
+
+// lockDir locks the directory itself, where that is possible. Somebody may remove the lock
+// file, thinking that it was left behind, while the one who holds it is there.
+func lockDir(lock string) (*os.File, error) {
+	f, err := os.Open(filepath.Dir(lock))
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f); errors.Is(err, syscall.EWOULDBLOCK) {
+		_ = f.Close()
+		return nil, lockedBy(lock)
+	}
+	return f, nil // some network file systems lock only what can be written to
+}
+
+func flock(f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
 }
 
 func syncDir(dir string) error {

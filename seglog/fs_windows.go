@@ -39,3 +39,6 @@ func unreadable(err error) bool {
 	const crc = syscall.Errno(23)
 	return errors.Is(err, crc) || errors.Is(err, syscall.EIO)
 }
+
+// lockDir does nothing: a lock file that is open cannot be removed, or there are no locks.
+func lockDir(string) (*os.File, error) { return nil, nil }

@@ -34,10 +34,14 @@ func (l *Log) keepLoop() {
 		case <-d.keepNow:
 		}
 		later = nil
-		if err := l.store(); err != nil {
+		err := l.store()
+		if err != nil {
 			d.stores.Warn(l.logger, "cannot store where the log's cursors are; segments are kept until that succeeds", slog.Any("error", err))
 			later = time.After(max(l.opts.CommitEvery, mostPatience))
 		}
+		l.mu.Lock()
+		d.stuck = err // what is forced out goes when the cursors are stored
+		l.mu.Unlock()
 		l.clean()
 	}
 }

@@ -281,7 +281,7 @@ func (d *daemon) shutdown(ctx context.Context) {
 }
 
 // printLedger prints what became of every span, and returns how many that were
-// acknowledged are lost.
+// acknowledged are lost, without those that an earlier run has told of when it ended.
 func (d *daemon) printLedger(p page) (lost uint64) {
 	for _, s := range d.stats() {
 		fmt.Fprintf(p, "%s accepted%s\n", plural(s.requests.Accepted, "request"), refusals(s.requests))
@@ -303,7 +303,7 @@ func (d *daemon) printLedger(p page) (lost uint64) {
 }
 
 func (s *partStats) printExporter(p page, e *collector.ExporterStats) (lost uint64) {
-	lost = e.Dropped.Total() + e.SkippedTotal()
+	lost = e.Dropped.Total() + e.SkippedTotal() - e.Told
 	name, rest := e.Name, ""
 	if name == arrivalsCursor {
 		name = "shown"

@@ -23,7 +23,7 @@ type exportFlags struct {
 	to          []string
 	compression string
 	headers     []string
-	once        bool // a failed export is not tried again by the exporter
+	once        bool // of the daemon: its pipeline tries again, and what a file has is to be on disk
 }
 
 const exportHelp = `Where spans go (--export), once or several times:
@@ -152,7 +152,7 @@ func (f *exportFlags) openOne(t target, out io.Writer, log *slog.Logger, stdout 
 		if t.at == "-" {
 			return export.NewWriter(out, export.AsJSON()), nil
 		}
-		return export.NewFile(t.at, export.FileConfig{Logger: log})
+		return export.NewFile(t.at, export.FileConfig{Logger: log, Sync: f.once})
 	case "otlp-grpc":
 		opts := []otlpgrpc.Option{otlpgrpc.WithHeaders(headers), otlpgrpc.WithCompressor(f.compression), otlpgrpc.WithLogger(log)}
 		if !strings.Contains(t.at, "://") {

@@ -66,8 +66,8 @@ Collector (receivers, exporters, service), in place of the flags for that.
 
 ` + exportHelp + `
 
-Exit codes: 0 no acknowledged span was lost, 1 some were, or something failed,
-2 wrong usage.`,
+Exit codes: 0 no acknowledged span was lost since the log was last closed in
+order, 1 some were, or something failed, 2 wrong usage.`,
 		Example: `  ringtail serve
   ringtail serve --export otlp-grpc=https://backend:4317 --export json=spans.jsonl
   ringtail serve --grpc 0.0.0.0:4317 --http off --export otlp-http=http://backend:4318
@@ -83,7 +83,7 @@ Exit codes: 0 no acknowledged span was lost, 1 some were, or something failed,
 	flags := cmd.Flags()
 	flags.StringVar(&s.configFile, "config", "", "read `FILE`, see above")
 	s.add(cmd)
-	s.once = true // the pipeline tries again, not the exporter
+	s.once = true
 	flags.StringVar(&s.cfg.GRPCAddr, "grpc", s.cfg.GRPCAddr, "receive OTLP/gRPC at `ADDRESS`: HOST:PORT, unix:PATH, or off")
 	flags.StringVar(&s.cfg.HTTPAddr, "http", s.cfg.HTTPAddr, "receive OTLP/HTTP at `ADDRESS`, likewise")
 	flags.StringVar(&s.dataDir, "data-dir", defaultDataDir(), "keep the log in `DIR`")

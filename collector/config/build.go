@@ -167,10 +167,25 @@ type logBuilder struct {
 	pipeline *Pipeline
 	storages map[string]*fileStorage
 	from     string // the storage that LogDir is of
+	first    *delivery
 }
 
 func (l *logBuilder) add(d *delivery) error {
 	q, o := &d.Queue, &l.pipeline.Log
+	if l.first == nil {
+		l.first = d
+	}
+	// These decide what is dropped, for everybody who reads the log. Nobody's spans are to be dropped
+	// since somebody else can do without his.
+	if f := &l.first.Queue; orElse(q.WhenFull, "refuse") != orElse(f.WhenFull, "refuse") || q.MaxAge != f.MaxAge {
+		return fmt.Errorf("sending_queue: when_full and max_age must be the same for all exporters of a pipeline: it has one log; or make another pipeline with a receiver of its own")
+	}
+	if q.BlockOnOverflow {
+		l.notice("sending_queue::block_on_overflow has no effect here: when the log is full, clients are told to come back")
+	}
+	if q.Batch != nil && q.Batch.MinSize > 0 {
+		l.notice("sending_queue::batch::min_size has no effect here: a batch goes when it is nearly full, or after flush_timeout")
+	}
 	if q.Enabled != nil && !*q.Enabled {
 		l.notice("sending_queue::enabled: false has no effect here: exporters read from the pipeline's log")
 	}
@@ -197,7 +212,7 @@ func (l *logBuilder) add(d *delivery) error {
 	default:
 		return fmt.Errorf("sending_queue::when_full is %q: want refuse or drop_oldest", q.WhenFull)
 	}
-	o.MaxAge = max(o.MaxAge, time.Duration(q.MaxAge))
+	o.MaxAge = time.Duration(q.MaxAge)
 	if q.Storage == "" {
 		return nil
 	}

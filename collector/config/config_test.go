@@ -229,6 +229,12 @@ service:
   pipelines: {traces/a: {receivers: [otlp], exporters: [nop/1, nop/2]}}
 `
 	same := strings.NewReplacer("A", "file_storage", "B", "file_storage").Replace(two)
+	// What one can do without is not dropped for the other.
+	if _, err := Parse([]byte(same)); err == nil || !strings.Contains(err.Error(), "when_full and max_age must be the same for all exporters of a pipeline") {
+		t.Errorf("two policies: %v", err)
+	}
+	agreed := strings.ReplaceAll(two, "2000000}", "2000000, when_full: drop_oldest, max_age: 1h}")
+	same = strings.NewReplacer("A", "file_storage", "B", "file_storage").Replace(agreed)
 	c, err := Parse([]byte(same))
 	if err != nil {
 		t.Fatal(err)
@@ -240,7 +246,7 @@ service:
 	if p.LogDir != "/x/traces_a" {
 		t.Errorf("log in %s", p.LogDir)
 	}
-	if _, err := Parse([]byte(strings.NewReplacer("A", "file_storage", "B", "file_storage/2").Replace(two))); err == nil || !strings.Contains(err.Error(), "a pipeline has one log") {
+	if _, err := Parse([]byte(strings.NewReplacer("A", "file_storage", "B", "file_storage/2").Replace(agreed))); err == nil || !strings.Contains(err.Error(), "a pipeline has one log") {
 		t.Errorf("two storages: %v", err)
 	}
 }

@@ -19,9 +19,14 @@ type component interface {
 	to() string           // its endpoint or file
 	make(Environment) (ringtail.Exporter, error)
 	common() *delivery
+	timeout() time.Duration // of one attempt; 0: the pipeline's default
 }
 
 func (d *delivery) common() *delivery { return d }
+
+func (*delivery) timeout() time.Duration { return 0 }
+
+func (o *otlpExporter) timeout() time.Duration { return time.Duration(o.Timeout) }
 
 func newComponent(kind string) component {
 	switch kind {
@@ -60,6 +65,7 @@ func (b *builder) exporter(id string) (Exporter, *delivery, error) {
 	if err != nil {
 		return Exporter{}, nil, err
 	}
+	c.Timeout = x.timeout()
 	return NewExporter(id, x.to(), func(env Environment) (collector.ExporterConfig, error) {
 		c, err := open(x, c, env)
 		if err != nil {
@@ -249,7 +255,7 @@ func (o *fileExporter) check(*builder) error {
 }
 
 func (o *fileExporter) fileConfig() export.FileConfig {
-	var c export.FileConfig
+	c := export.FileConfig{Sync: true} // the cursor passes what is delivered: it is to be on disk
 	if o.Compression == "zstd" {
 		c.Compression = export.Zstd
 	}

@@ -69,7 +69,14 @@ func (h *httpServer) apply(c *collector.Config) (err error) {
 	if h.MaxRequestBodySize < 0 || h.MaxRequestBodySize > 1<<30 {
 		return fmt.Errorf("max_request_body_size is %d: want 1024 to 1073741824 bytes", h.MaxRequestBodySize)
 	}
-	c.MaxRequestBytes = max(c.MaxRequestBytes, h.MaxRequestBodySize)
+	if n := h.MaxRequestBodySize; n > 0 {
+		if n < 1<<10 {
+			return fmt.Errorf("max_request_body_size is %d: want 1024 to 1073741824 bytes", n)
+		}
+		if c.GRPCAddr == "" || n > c.MaxRequestBytes {
+			c.MaxRequestBytes = n // else gRPC's, which is for both
+		}
+	}
 	if h.CORS != nil {
 		c.CORS = collector.CORS{AllowedOrigins: h.CORS.AllowedOrigins, AllowedHeaders: h.CORS.AllowedHeaders, MaxAge: time.Duration(h.CORS.MaxAge) * time.Second}
 	}
