@@ -45,7 +45,8 @@ type Describer interface {
 //   - otel.sdk.exporter.span.inflight, .exported: spans that the exporter has, and had.
 //     An error.type is the Reason of a loss.
 //   - otel.sdk.exporter.operation.duration: of each export, with all its attempts; if it
-//     lost spans, with the Reason for most of them as error.type.
+//     lost spans, with the Reason for most of them as error.type; over OTLP with the
+//     status of the last attempt ([ReportStatus]).
 func WithMeterProvider(mp metric.MeterProvider) Option {
 	return func(c *config) { c.meterProvider = mp }
 }
@@ -123,14 +124,29 @@ func (m *metrics) end(ctx context.Context) error {
 	return nil
 }
 
-// exportEnded records one export.
-func (m *metrics) exportEnded(took time.Duration, lost Drops, err error) {
+// exportBegins returns the context for an export, and the operation whose status it takes.
+func (m *metrics) exportBegins(ctx context.Context) (context.Context, *operation) {
+	if m == nil {
+		return ctx, nil
+	}
+	o := &operation{}
+	return context.WithValue(ctx, operationKey{}, o), o
+}
+
+// exportEnded records one export. o may be nil.
+func (m *metrics) exportEnded(took time.Duration, lost Drops, err error, o *operation) {
 	if m == nil {
 		return
 	}
 	attributes := m.exporter.ok
 	if err != nil {
 		attributes = m.exporter.failed[mainReason(lost)]
+	}
+	if o != nil {
+		if status := o.status.Load(); status != nil {
+			m.duration.Record(context.Background(), took.Seconds(), attributes, metric.WithAttributes(*status))
+			return
+		}
 	}
 	m.duration.Record(context.Background(), took.Seconds(), attributes)
 }

@@ -127,6 +127,7 @@ func (s *sender) run() {
 func (s *sender) deliver(b *Builder) {
 	batch := b.Batch()
 	started := time.Now()
+	ctx, operation := s.metrics.exportBegins(s.ctx)
 	var lost Drops
 	err, returned := errGoexit, false
 	defer func() {
@@ -135,12 +136,12 @@ func (s *sender) deliver(b *Builder) {
 			s.wg.Go(s.run)
 		}
 		took := time.Since(started)
-		s.metrics.exportEnded(took, lost, err) // before a Flush can see that it has ended
+		s.metrics.exportEnded(took, lost, err, operation) // before a Flush can see that it has ended
 		s.settle(b, batch.Len(), lost, took)
 		s.settled()
 		s.complain(batch.Len(), lost, err)
 	}()
-	lost, err = s.export(batch)
+	lost, err = s.export(ctx, batch)
 	returned = true
 }
 
@@ -163,8 +164,8 @@ func (s *sender) pop() *Builder {
 
 // export calls the exporter within the time allowed, and asks its error what was
 // lost. It turns a panic of either into an error.
-func (s *sender) export(b *Batch) (lost Drops, err error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.exportTimeout)
+func (s *sender) export(ctx context.Context, b *Batch) (lost Drops, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.exportTimeout)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {

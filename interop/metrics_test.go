@@ -4,14 +4,22 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"github.com/ringtail-otel/ringtail"
+	"github.com/ringtail-otel/ringtail/export/otlpgrpc"
+	"github.com/ringtail-otel/ringtail/export/otlphttp"
 )
 
 // picky is an exporter that does not deliver every fourth batch.
@@ -111,6 +119,71 @@ func TestMetrics(t *testing.T) {
 			if _, ok := m.Data.(metricdata.Sum[int64]); ok {
 				t.Errorf("%s is still there after Shutdown", m.Name)
 			}
+		}
+	}
+}
+
+// TestMetricsHaveTheStatus: the duration of an export has the status that the backend
+// answered it with, over both protocols.
+func TestMetricsHaveTheStatus(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	defer web.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer() // knows no service: UNIMPLEMENTED
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Serve(listener) })
+	defer serving.Wait()
+	defer server.Stop()
+	overHTTP, err := otlphttp.New(web.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overGRPC, err := otlpgrpc.New("http://" + listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		exporter ringtail.Exporter
+		want     attribute.KeyValue
+	}{{overHTTP, attribute.Int("http.response.status_code", http.StatusTeapot)}, {overGRPC, attribute.Int("rpc.grpc.status_code", int(codes.Unimplemented))}} {
+		reader := sdkmetric.NewManualReader()
+		provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+		defer provider.Shutdown(t.Context())
+		collector, err := ringtail.New(c.exporter, ringtail.WithMeterProvider(provider), ringtail.WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &ringtail.Span{Name: "work"}
+		s.TraceID[0], s.SpanID[0] = 1, 1
+		if err := collector.TrySubmit(s); err != nil {
+			t.Fatal(err)
+		}
+		if err := collector.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var all metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &all); err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, scope := range all.ScopeMetrics {
+			for _, m := range scope.Metrics {
+				if data, ok := m.Data.(metricdata.Histogram[float64]); ok {
+					for _, p := range data.DataPoints {
+						v, has := p.Attributes.Value(c.want.Key)
+						found = found || has && v == c.want.Value
+					}
+				}
+			}
+		}
+		if !found {
+			t.Errorf("no duration has %s=%v", c.want.Key, c.want.Value.AsInt64())
+		}
+		if err := collector.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

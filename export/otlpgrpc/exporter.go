@@ -17,12 +17,14 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/ringtail-otel/ringtail"
 	"github.com/ringtail-otel/ringtail/export/internal/otlpclient"
@@ -192,7 +194,9 @@ func (e *Exporter) send(ctx context.Context, msg [][]byte) (otlpclient.Answer, e
 		ctx = metadata.NewOutgoingContext(ctx, e.header)
 	}
 	var resp response
-	if err := e.conn.Invoke(ctx, method, request(msg), &resp); err != nil {
+	err := e.conn.Invoke(ctx, method, request(msg), &resp)
+	ringtail.ReportStatus(ctx, attribute.Int("rpc.grpc.status_code", int(status.Code(err))))
+	if err != nil {
 		return otlpclient.Answer{}, classify(err)
 	}
 	var a otlpclient.Answer

@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/ringtail-otel/ringtail"
 	"github.com/ringtail-otel/ringtail/export"
 	"github.com/ringtail-otel/ringtail/export/internal/otlpclient"
@@ -220,6 +222,7 @@ func (e *Exporter) send(ctx context.Context, msg [][]byte) (otlpclient.Answer, e
 		return otlpclient.Answer{}, &export.RetryableError{Err: err}
 	}
 	defer resp.Body.Close()
+	ringtail.ReportStatus(ctx, attribute.Int("http.response.status_code", resp.StatusCode))
 	body, err := io.ReadAll(io.LimitReader(resp.Body, otlpclient.MaxResponse+1))
 	if err == nil && len(body) > otlpclient.MaxResponse {
 		err = errors.New("it is longer than 4 MiB")
