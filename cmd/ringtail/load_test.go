@@ -90,8 +90,8 @@ func awaitSpans(t *testing.T, url string, n uint64) {
 func TestKilledSinkIsFoundOut(t *testing.T) {
 	acked := filepath.Join(t.TempDir(), "acked")
 	first, addr, url := sinkOn(t, "127.0.0.1:0")
-	load := launch(t, "load", "--endpoint", addr, "--spans", "300000", "--rate", "100000", "--acked", acked, "--json")
-	awaitSpans(t, url, 10_000)
+	load := launch(t, "load", "--endpoint", addr, "--spans", "2000000", "--acked", acked, "--json")
+	awaitSpans(t, url, 10_000) // and there are requests under way, at any moment
 	first.signal(syscall.SIGKILL)
 	first.end()
 	second, _, _ := sinkOn(t, addr, "--acked", acked, "--json")
@@ -104,7 +104,7 @@ func TestKilledSinkIsFoundOut(t *testing.T) {
 	}
 	sent, got := reported[loadReport](t, load.stdout.String()), reported[sinkReport](t, second.stdout.String())
 	run := got.Runs[0]
-	if sent.Acknowledged != 300_000 || *run.Acked != 300_000 || *run.Lost != 300_000-run.Seen || *run.Lost < 10_000-8*100 || sent.Retries == 0 {
+	if sent.Acknowledged != 2_000_000 || *run.Acked != 2_000_000 || *run.Lost != 2_000_000-run.Seen || *run.Lost < 10_000-8*100 || sent.Retries == 0 {
 		t.Errorf("%s\n%s", load.stdout.String(), second.stdout.String())
 	}
 }
