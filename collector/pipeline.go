@@ -93,13 +93,13 @@ func (p *Pipeline) Append(ctx context.Context, pieces [][]byte) (spans int, err 
 	if err != nil {
 		return 0, refusal(err)
 	}
+	defer room.Abort() // of no effect after Commit
 	at := 0
 	for _, piece := range pieces {
 		at += copy(room.Bytes()[at:], piece)
 	}
 	counts, err := otlp.Validate(room.Bytes())
 	if err != nil || counts.Spans == 0 {
-		room.Abort()
 		return 0, err
 	}
 	if _, err := room.Commit(ctx, counts.Spans); err != nil {

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
@@ -87,9 +89,22 @@ func (r *receiverGRPC) admit(ctx context.Context, _ *tap.Info) (context.Context,
 	return ctx, nil
 }
 
-// export answers one request. It reads from the stream itself: gRPC's way would read and
-// unpack all of it, before it says how long it is.
-func (r *receiverGRPC) export(_ any, ctx context.Context, _ func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+// export answers one request. A bug of ours costs that request, and not the process, as
+// net/http has it too.
+func (r *receiverGRPC) export(_ any, ctx context.Context, _ func(any) error, _ grpc.UnaryServerInterceptor) (answer any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.server.counts.add(failed)
+			slog.Error("ringtail: a request could not be taken: this is a bug, please report it", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			answer, err = nil, status.Error(codes.Internal, "ringtail could not take the request: this is a bug in it")
+		}
+	}()
+	return r.take(ctx)
+}
+
+// take reads a request and hands it on. It reads from the stream itself: gRPC's way would
+// read and unpack all of it, before it says how long it is.
+func (r *receiverGRPC) take(ctx context.Context) (any, error) {
 	s := r.server
 	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(transportStream)
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -199,5 +200,30 @@ func TestBufferPool(t *testing.T) {
 		if b := p.Get(8192); cap(*b) != 8192 {
 			t.Fatalf("capacity %d", cap(*b))
 		}
+	}
+}
+
+// A bug costs the request that meets it, and nobody else.
+func TestGRPCOutlivesPanics(t *testing.T) {
+	old := slog.Default()
+	defer slog.SetDefault(old)
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	first := true
+	s := start(t, &sink{answer: func([]byte) error {
+		if first {
+			first = false
+			panic("a bug")
+		}
+		return nil
+	}}, nil)
+	conn := dial(t, s)
+	if err := sendGRPC(conn, request(3)); status.Code(err) != codes.Internal {
+		t.Errorf("%v", err)
+	}
+	if err := sendGRPC(conn, request(3)); err != nil {
+		t.Errorf("the next request: %v", err)
+	}
+	if got := s.Stats(); got.Failed != 1 || got.Accepted != 1 || got.HeldBytes != 0 {
+		t.Errorf("%+v", got)
 	}
 }
