@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -135,7 +136,7 @@ func (h *httpSender) judge(resp *http.Response, answer []byte) outcome {
 
 // retryAfter reads seconds, or a date.
 func retryAfter(s string) (time.Duration, bool) {
-	if n, err := strconv.Atoi(s); err == nil && n >= 0 && n < 1<<31 {
+	if n, err := strconv.Atoi(s); err == nil && n >= 0 && n <= math.MaxInt32 {
 		return time.Duration(n) * time.Second, true
 	}
 	if at, err := http.ParseTime(s); err == nil {
