@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -225,7 +227,7 @@ func (l *logBuilder) add(d *delivery) error {
 	}
 	l.from = q.Storage
 	// Pipelines may share a storage: each has a directory of its own in it.
-	l.pipeline.LogDir = s.Directory + "/" + strings.ReplaceAll(l.pipeline.ID, "/", "_")
+	l.pipeline.LogDir = filepath.Join(s.Directory, url.PathEscape(l.pipeline.ID))
 	switch {
 	case s.FSync != nil && !*s.FSync:
 		o.Sync = seglog.SyncNever

@@ -243,7 +243,7 @@ service:
 	if want := (seglog.Options{MaxBytes: 3000000, MaxAge: time.Hour, WhenFull: seglog.DropOldest, Sync: seglog.SyncInterval, SyncEvery: 50 * time.Millisecond}); p.Log != want {
 		t.Errorf("log %+v, want %+v", p.Log, want)
 	}
-	if p.LogDir != "/x/traces_a" {
+	if p.LogDir != "/x/traces%2Fa" {
 		t.Errorf("log in %s", p.LogDir)
 	}
 	if _, err := Parse([]byte(strings.NewReplacer("A", "file_storage", "B", "file_storage/2").Replace(agreed))); err == nil || !strings.Contains(err.Error(), "a pipeline has one log") {
