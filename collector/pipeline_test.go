@@ -338,6 +338,48 @@ func TestPipelineCommitsInOrder(t *testing.T) {
 	})
 }
 
+// What is being sent is bounded in bytes: requests that are larger than a batch do not all
+// go at once.
+func TestPipelineBoundsWhatItSends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		stuck := &scripted{answer: func(int, *ringtail.Batch) error { <-release; return nil }}
+		p := pipelineOf(t, memoryLog(t, seglog.Options{}), ExporterConfig{Name: "stuck", Exporter: stuck, Timeout: time.Hour, Concurrency: 4, MaxBatchBytes: 1 << 10})
+		for i := range 8 {
+			appendSpans(t, p, i*100, 100) // 3.8 KB, where 4 KiB may be under way
+		}
+		time.Sleep(time.Minute)
+		stuck.mu.Lock()
+		if stuck.attempts != 1 {
+			t.Errorf("%d large requests are being sent at one time", stuck.attempts)
+		}
+		stuck.mu.Unlock()
+		close(release)
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s := p.Stats()
+		balanced(t, s)
+		expect(t, s.Exporters[0], 800, 0)
+	})
+}
+
+// Shutdown comes back, and says so, also when an exporter does not.
+func TestPipelineLeavesAnExporterBehind(t *testing.T) {
+	release := make(chan struct{})
+	rude := &scripted{answer: func(int, *ringtail.Batch) error { <-release; return nil }}
+	p := pipelineOf(t, memoryLog(t, seglog.Options{}), ExporterConfig{Name: "rude", Exporter: rude, Linger: time.Millisecond})
+	appendSpans(t, p, 0, 10)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := p.Shutdown(ctx)
+	close(release)
+	if err == nil || !strings.Contains(err.Error(), "does not come back") {
+		t.Errorf("%v", err)
+	}
+	p.wg.Wait()
+}
+
 // A log that is full refuses, and takes more once there is room.
 func TestPipelineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -105,7 +105,7 @@ func TestCompleteFile(t *testing.T) {
 		if x.Name != "otlp_grpc/backend" {
 			continue
 		}
-		if x.Concurrency != 7 || x.Linger != 50*time.Millisecond || x.MaxBatchSpans != 1000 || x.MaxBatchBytes != 4<<20-64<<10 || x.DeadLetter == nil {
+		if x.Concurrency != 7 || x.Linger != 50*time.Millisecond || x.Timeout != 3*time.Second || x.MaxBatchSpans != 1000 || x.MaxBatchBytes != 4<<20-64<<10 || x.DeadLetter == nil {
 			t.Errorf("otlp_grpc/backend: %+v", x)
 		}
 		defer x.DeadLetter.Shutdown(t.Context())
