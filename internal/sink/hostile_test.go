@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,9 +196,10 @@ func TestAllIsLost(t *testing.T) {
 // TLS and headers, to servers that want them.
 func TestLoadWithTLS(t *testing.T) {
 	s, stop := start(t, Config{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0"})
-	var heard string
+	var heard atomic.Value // by the last request, whose answer may be here before the handler has ended
+	heard.Store("")
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		heard = req.Header.Get("X-Key")
+		heard.Store(req.Header.Get("X-Key"))
 		s.serveTraces(w, req)
 	}))
 	front.Config.ErrorLog = log.New(io.Discard, "", 0) // the load's first look is no handshake
@@ -209,8 +211,8 @@ func TestLoadWithTLS(t *testing.T) {
 		c.TLS, c.Headers, c.Connections, c.InFlight, c.Spans = &tls.Config{RootCAs: pool}, map[string]string{"x-key": "secret"}, 1, 1, 300
 	}
 	sent := send(t, func(c *load.Config) { secure(c); c.Protocol, c.Endpoint = load.HTTPProtobuf, front.URL })
-	if sent.Acknowledged != 300 || heard != "secret" {
-		t.Errorf("HTTP: %+v, heard %q", sent, heard)
+	if sent.Acknowledged != 300 || heard.Load() != "secret" {
+		t.Errorf("HTTP: %+v, heard %q", sent, heard.Load())
 	}
 	g := grpc.NewServer(grpc.ForceServerCodecV2(codec{}), grpc.Creds(credentials.NewServerTLSFromCert(&front.TLS.Certificates[0])))
 	g.RegisterService(&grpc.ServiceDesc{ServiceName: "opentelemetry.proto.collector.trace.v1.TraceService", HandlerType: (*any)(nil),

@@ -74,7 +74,7 @@ func Listen(cfg Config) (*Sink, error) {
 	if cfg.GRPC == "" && cfg.HTTP == "" {
 		return nil, errors.New("nothing to listen on: give an address for gRPC or HTTP")
 	}
-	s := &Sink{cfg: cfg, enough: make(chan struct{})}
+	s := &Sink{began: time.Now(), cfg: cfg, enough: make(chan struct{})}
 	var err error
 	if cfg.GRPC != "" {
 		if s.grpcAddr, err = listen(cfg.GRPC); err != nil {
@@ -134,7 +134,6 @@ const stopGrace = 500 * time.Millisecond
 
 // Run serves until ctx ends or there is enough, and returns the last report. It is called once.
 func (s *Sink) Run(ctx context.Context) (Report, error) {
-	s.began = time.Now()
 	var serving sync.WaitGroup
 	failed := make(chan error, 2)
 	if s.grpcAddr != nil {
