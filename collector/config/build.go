@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -71,7 +73,7 @@ func (b *builder) build() (*Config, error) {
 	}
 	c := &Config{}
 	fedBy := map[string]string{}
-	for _, id := range sortedKeys(b.file.Service.Pipelines) {
+	for _, id := range slices.Sorted(maps.Keys(b.file.Service.Pipelines)) {
 		p, err := b.pipeline(id, b.file.Service.Pipelines[id], storages)
 		if err != nil {
 			return nil, fmt.Errorf("service::pipelines::%s: %w", id, err)
@@ -84,7 +86,7 @@ func (b *builder) build() (*Config, error) {
 		}
 		c.Pipelines = append(c.Pipelines, p)
 	}
-	for _, id := range sortedKeys(b.file.Receivers) {
+	for _, id := range slices.Sorted(maps.Keys(b.file.Receivers)) {
 		if fedBy[id] == "" {
 			b.notice("receiver %s is in no pipeline", id)
 		}
@@ -179,7 +181,7 @@ func (l *logBuilder) add(d *delivery) error {
 	}
 	// These decide what is dropped, for everybody who reads the log. Nobody's spans are to be dropped
 	// since somebody else can do without his.
-	if f := &l.first.Queue; orElse(q.WhenFull, "refuse") != orElse(f.WhenFull, "refuse") || q.MaxAge != f.MaxAge {
+	if f := &l.first.Queue; cmp.Or(q.WhenFull, "refuse") != cmp.Or(f.WhenFull, "refuse") || q.MaxAge != f.MaxAge {
 		return fmt.Errorf("sending_queue: when_full and max_age must be the same for all exporters of a pipeline: it has one log; or make another pipeline with a receiver of its own")
 	}
 	if q.BlockOnOverflow {
@@ -202,7 +204,7 @@ func (l *logBuilder) add(d *delivery) error {
 		o.MaxBytes = max(o.MaxBytes, q.QueueSize)
 	case "", "requests", "items":
 		if q.QueueSize != 0 {
-			l.notice("sending_queue::queue_size counts %s, and has no effect here: the log is bounded in bytes; use sizer: bytes", orElse(q.Sizer, "requests"))
+			l.notice("sending_queue::queue_size counts %s, and has no effect here: the log is bounded in bytes; use sizer: bytes", cmp.Or(q.Sizer, "requests"))
 		}
 	default:
 		return fmt.Errorf("sending_queue::sizer is %q: want bytes", q.Sizer)
@@ -279,12 +281,5 @@ func list[V any](m map[string]V) string {
 	if len(m) == 0 {
 		return "none"
 	}
-	return strings.Join(sortedKeys(m), ", ")
-}
-
-func orElse(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
+	return strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 }

@@ -32,7 +32,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -159,14 +158,4 @@ var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
 func typeOf(id string) string {
 	t, _, _ := strings.Cut(id, "/")
 	return t
-}
-
-// sortedKeys returns the keys of m in order, so that the first error is always the same.
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"strings"
@@ -260,19 +261,12 @@ func (o *fileExporter) fileConfig() export.FileConfig {
 		c.Compression = export.Zstd
 	}
 	if r := o.Rotation; r != nil {
-		c.RotateBytes = int64(orDefault(r.MaxMegabytes, 100)) << 20
-		c.MaxBackups = orDefault(r.MaxBackups, 100)
+		c.RotateBytes = int64(cmp.Or(r.MaxMegabytes, 100)) << 20
+		c.MaxBackups = cmp.Or(r.MaxBackups, 100)
 		c.MaxBackupAge = time.Duration(r.MaxDays) * 24 * time.Hour
 		c.LocalTime = r.LocalTime
 	}
 	return c
-}
-
-func orDefault(n, fallback int) int {
-	if n == 0 {
-		return fallback
-	}
-	return n
 }
 
 func (o *fileExporter) to() string { return o.Path }
