@@ -29,13 +29,13 @@ const (
 	mostSpanBits    = 16 // a burst finds room for in a ring, whatever the drainer does
 )
 
-func newEncoded(e *SpanExporter, o sdktrace.BatchSpanProcessorOptions) *encoded {
+func newEncoded(e *SpanExporter, o *batching) *encoded {
 	timeout := min(max(o.ExportTimeout, time.Millisecond), time.Hour)
 	if o.ExportTimeout == 0 {
 		timeout = time.Hour // the longest that a collector knows
 	}
 	const most = 1<<30 - 1
-	c, err := ringtail.New(collected{e},
+	opts := []ringtail.Option{
 		ringtail.WithRingBits(min(max(bits.Len(uint(o.MaxQueueSize-1)), ringSpanBits), mostSpanBits)),
 		ringtail.WithQueueBytes(max(min(o.MaxQueueSize, most/queuedSpanBytes)*queuedSpanBytes, 1<<10)),
 		ringtail.WithBatchSpans(min(o.MaxExportBatchSize, 1<<24)),
@@ -43,7 +43,12 @@ func newEncoded(e *SpanExporter, o sdktrace.BatchSpanProcessorOptions) *encoded 
 		ringtail.WithInterval(min(o.BatchTimeout, 100*time.Millisecond)),
 		ringtail.WithExportTimeout(timeout),
 		ringtail.WithResource(noResource), // each scope has its own
-	)
+	}
+	c, err := ringtail.New(collected{e}, append(opts, ringtail.WithMeterProvider(o.meters))...)
+	if err != nil && o.meters != nil {
+		logNoMetrics(err)
+		c, err = ringtail.New(collected{e}, opts...)
+	}
 	if err != nil {
 		panic(err) // every value was brought within its limits above
 	}
@@ -81,6 +86,17 @@ type collected struct{ e *SpanExporter }
 
 func (c collected) Export(ctx context.Context, b *ringtail.Batch) error {
 	return c.e.exporter.Export(ctx, b)
+}
+
+// Describe says what the exporter is, and not that it is wrapped.
+func (c collected) Describe() (info ringtail.ExporterInfo) {
+	if d, ok := c.e.exporter.(ringtail.Describer); ok {
+		info = d.Describe()
+	}
+	if info.Type == "" {
+		info.Type = typeName(c.e.exporter)
+	}
+	return info
 }
 
 func (c collected) Shutdown(ctx context.Context) error { return c.e.Shutdown(ctx) }

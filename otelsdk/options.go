@@ -5,22 +5,38 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
+// batching is what a processor is made of: the official options, and ours.
+type batching struct {
+	sdktrace.BatchSpanProcessorOptions
+	meters metric.MeterProvider // nil: no metrics
+}
+
+// building finds the batching whose official options an option is given: its signature is
+// the official one, which has no room for more.
+var building sync.Map // of *batching by *sdktrace.BatchSpanProcessorOptions
+
 // batchOptions returns what the environment and then the options ask for, made usable.
-func batchOptions(options []sdktrace.BatchSpanProcessorOption) sdktrace.BatchSpanProcessorOptions {
-	o := sdktrace.BatchSpanProcessorOptions{
+func batchOptions(options []sdktrace.BatchSpanProcessorOption) *batching {
+	b := &batching{}
+	o := &b.BatchSpanProcessorOptions
+	*o = sdktrace.BatchSpanProcessorOptions{
 		MaxQueueSize:       envInt("OTEL_BSP_MAX_QUEUE_SIZE", sdktrace.DefaultMaxQueueSize),
 		BatchTimeout:       envMilliseconds("OTEL_BSP_SCHEDULE_DELAY", sdktrace.DefaultScheduleDelay),
 		ExportTimeout:      envMilliseconds("OTEL_BSP_EXPORT_TIMEOUT", sdktrace.DefaultExportTimeout),
 		MaxExportBatchSize: envInt("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", sdktrace.DefaultMaxExportBatchSize),
 	}
+	building.Store(o, b)
+	defer building.Delete(o)
 	for _, option := range options {
 		if option != nil {
-			option(&o)
+			option(o)
 		}
 	}
 	if o.MaxQueueSize < 1 {
@@ -32,7 +48,7 @@ func batchOptions(options []sdktrace.BatchSpanProcessorOption) sdktrace.BatchSpa
 	o.MaxExportBatchSize = min(o.MaxExportBatchSize, o.MaxQueueSize)
 	o.BatchTimeout = max(o.BatchTimeout, time.Millisecond)
 	o.ExportTimeout = max(o.ExportTimeout, 0)
-	return o
+	return b
 }
 
 func envMilliseconds(name string, fallback int) time.Duration {

@@ -47,7 +47,7 @@ func TestOptions(t *testing.T) {
 			for name, value := range test.env {
 				t.Setenv(name, value)
 			}
-			if got := batchOptions(test.opts); got != test.want {
+			if got := batchOptions(test.opts).BatchSpanProcessorOptions; got != test.want {
 				t.Errorf("%+v, want %+v", got, test.want)
 			}
 		})

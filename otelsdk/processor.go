@@ -48,6 +48,8 @@ type pipeline interface {
 // ExportTimeout, which becomes none. A MaxExportBatchSize above MaxQueueSize is
 // lowered to it.
 //
+// [WithMeterProvider] is one more option, for its metrics.
+//
 // Failed exports and dropped spans are logged through [slog.Default], each at most
 // once in 10 s. (Specification: Trace SDK, "Batching processor".)
 func NewBatchSpanProcessor(exporter sdktrace.SpanExporter, options ...sdktrace.BatchSpanProcessorOption) sdktrace.SpanProcessor {

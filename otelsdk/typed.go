@@ -48,8 +48,10 @@ type typed struct {
 	dropped   ringtail.Drops // after they were taken
 	batches   uint64
 	exporting int
-	failed    error // the last export that did
-	abandoned bool  // what is still in flight was counted
+	sending   int    // spans that the exporter has now
+	failed    error  // the last export that did
+	abandoned bool   // what is still in flight was counted
+	unsent    uint64 // of that, what the exporter never had
 
 	once struct {
 		begun atomic.Bool
@@ -58,14 +60,16 @@ type typed struct {
 		err   error // set before done is closed
 	}
 	shutdownErr error // the exporter's; set before ended is closed
+
+	metrics *metrics // nil without WithMeterProvider
 }
 
 // flushing is a call of ForceFlush as the worker sees it.
 type flushing struct{ done chan error } // of one element
 
-func newTyped(exporter sdktrace.SpanExporter, o sdktrace.BatchSpanProcessorOptions) *typed {
+func newTyped(exporter sdktrace.SpanExporter, o *batching) *typed {
 	t := &typed{
-		exporter: exporter, options: o,
+		exporter: exporter, options: o.BatchSpanProcessorOptions,
 		wakeup: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 		batch: make([]sdktrace.ReadOnlySpan, 0, o.MaxExportBatchSize),
 		timer: time.NewTimer(o.BatchTimeout),
@@ -73,6 +77,7 @@ func newTyped(exporter sdktrace.SpanExporter, o sdktrace.BatchSpanProcessorOptio
 	t.queue = newQueue(o.MaxQueueSize, o.MaxExportBatchSize, t.wake)
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.once.done = make(chan struct{})
+	t.metrics = newMetrics(o.meters, o.MaxQueueSize, t.progress)
 	go t.work()
 	return t
 }
@@ -199,6 +204,7 @@ func (t *typed) exportBatch() {
 	t.mu.Lock()
 	abandoned := t.abandoned
 	t.exporting++
+	t.sending = n
 	t.mu.Unlock()
 	err := errGoexit
 	defer func() {
@@ -235,6 +241,7 @@ func (t *typed) settle(n int, err error) {
 	}
 	t.mu.Lock()
 	t.exporting--
+	t.sending = 0
 	abandoned := t.abandoned
 	if !abandoned {
 		if err != nil {
@@ -323,6 +330,7 @@ func (t *typed) shut(ctx context.Context) error {
 		t.abandon()
 	}
 	t.cancel()
+	t.metrics.end(ctx)
 	var errs []error
 	if lost := undelivered(t.stats()) - before; lost > 0 {
 		t.mu.Lock()
@@ -347,9 +355,27 @@ func (t *typed) abandon() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	taken, _, _ := t.queue.counts()
-	t.dropped[ringtail.ReasonShutdown] += taken - t.exported - t.dropped.Total()
+	left := taken - t.exported - t.dropped.Total()
+	t.dropped[ringtail.ReasonShutdown] += left
+	t.unsent = left - uint64(t.sending)
 	t.abandoned = true
 	t.cancel()
+}
+
+// progress is what the metrics are made of. It reads in the order of stats, for its reason.
+func (t *typed) progress() progress {
+	t.mu.Lock()
+	done := t.exported + t.dropped.Total()
+	sending, unsent := uint64(t.sending), t.unsent
+	if t.abandoned {
+		sending = 0 // done with
+	}
+	t.mu.Unlock()
+	taken, full, refused := t.queue.counts()
+	return progress{
+		queued: taken - done - sending, handed: done - unsent + sending,
+		refused: ringtail.Drops{ringtail.ReasonFull: full, ringtail.ReasonClosed: refused, ringtail.ReasonShutdown: unsent},
+	}
 }
 
 // stats reads what has left before what has come in, so that a span on its way
