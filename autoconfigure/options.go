@@ -53,6 +53,7 @@ func WithCollectorOptions(opts ...ringtail.Option) Option {
 }
 
 // WithTracerProviderOptions adds options for the provider, which win over the environment.
+// The SDK's Shutdown shuts down processors that are among them, also with OTEL_SDK_DISABLED.
 func WithTracerProviderOptions(opts ...oteltrace.Option) Option {
 	return func(c *config) { c.provider = append(c.provider, opts...) }
 }

@@ -137,16 +137,26 @@ func withBranches(ctx context.Context, f *export.FanoutExporter, err error) erro
 	return err
 }
 
-// disabled returns the Shutdown of an SDK that does nothing: an exporter that it was
-// given is nevertheless its own.
+// disabled returns the Shutdown of an SDK that does nothing: the processors and the
+// exporter that it was given are nevertheless its own.
 func (c *config) disabled() func(context.Context) error {
-	if c.exporter == nil {
-		return func(context.Context) error { return nil }
+	var owned []func(context.Context) error
+	if len(c.provider) > 0 {
+		// Nobody has it, so that its processors hear of nothing before they are shut down.
+		opts := append([]oteltrace.Option{oteltrace.WithLogger(c.env.log)}, c.provider...)
+		owned = append(owned, oteltrace.NewTracerProvider(nil, opts...).Shutdown)
+	}
+	if c.exporter != nil {
+		owned = append(owned, c.exporter.Shutdown)
 	}
 	var once sync.Once
 	var err error
 	return func(ctx context.Context) error {
-		once.Do(func() { err = c.exporter.Shutdown(ctx) })
+		once.Do(func() {
+			for _, shutdown := range owned {
+				err = errors.Join(err, shutdown(ctx))
+			}
+		})
 		return err
 	}
 }

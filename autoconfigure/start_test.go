@@ -199,11 +199,23 @@ func TestMeterProvider(t *testing.T) {
 	}
 }
 
+// closing is a processor that keeps account of what is done to it.
+type closing struct {
+	err           error
+	spans, closed int
+}
+
+func (p *closing) OnStart(context.Context, *oteltrace.ReadWriteSpan) { p.spans++ }
+func (p *closing) OnEnd(*oteltrace.ReadWriteSpan)                    { p.spans++ }
+func (p *closing) ForceFlush(context.Context) error                  { return nil }
+func (p *closing) Shutdown(context.Context) error                    { p.closed++; return p.err }
+
 func TestDisabled(t *testing.T) {
 	noLeaks(t)
 	setenv(t, map[string]string{"OTEL_SDK_DISABLED": "True", "OTEL_TRACES_EXPORTER": "nonsense", "OTEL_PROPAGATORS": "baggage"})
 	var r ringtailtest.Recorder
-	shutdown, err := Start(t.Context(), WithExporter(&r))
+	p := &closing{err: errors.New("cannot close")}
+	shutdown, err := Start(t.Context(), WithExporter(&r), WithTracerProviderOptions(oteltrace.WithSpanProcessor(p)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,8 +228,8 @@ func TestDisabled(t *testing.T) {
 		t.Errorf("propagators of %q", fields)
 	}
 	for range 2 {
-		if err := shutdown(t.Context()); err != nil || r.Counts().Shutdowns != 1 {
-			t.Errorf("%v, exporter shut down %d times", err, r.Counts().Shutdowns)
+		if err := shutdown(t.Context()); !errors.Is(err, p.err) || r.Counts().Shutdowns != 1 || p.closed != 1 || p.spans != 0 {
+			t.Errorf("%v, exporter shut down %d times, processor %d times with %d spans", err, r.Counts().Shutdowns, p.closed, p.spans)
 		}
 	}
 	setenv(t, map[string]string{"OTEL_SDK_DISABLED": "yes"})
