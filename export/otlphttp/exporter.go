@@ -42,8 +42,8 @@ import (
 // A partial success is never tried again: the spans that were rejected, at most
 // those that were sent, are lost with ReasonRejected, the others are delivered. A
 // warning without rejected spans, and a 2xx answer that cannot be read, count as
-// success, and are logged; but a web page (text/html) is an error, since what
-// answers so is no receiver.
+// success, and are logged; but a web page (text/html), and an answer of gRPC, is an
+// error, since what answers so is no receiver.
 //
 // A batch larger than WithMaxRequestBytes goes in parts, each with its attempts;
 // what is delivered is not sent again, and the error says for each part that was
@@ -219,7 +219,7 @@ func (e *Exporter) send(ctx context.Context, msg [][]byte) (otlpclient.Answer, e
 	}).WithContext(ctx)
 	resp, err := e.http.Do(req)
 	if err != nil {
-		return otlpclient.Answer{}, &export.RetryableError{Err: err}
+		return otlpclient.Answer{}, &export.RetryableError{Err: explain(err)}
 	}
 	defer resp.Body.Close()
 	ringtail.ReportStatus(ctx, attribute.Int("http.response.status_code", resp.StatusCode))

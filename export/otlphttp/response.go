@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ringtail-otel/ringtail/export"
@@ -18,8 +19,12 @@ import (
 // read. (OTLP specification, "OTLP/HTTP Response".)
 func (e *Exporter) understand(resp *http.Response, body []byte, err error) (otlpclient.Answer, error) {
 	contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if resp.StatusCode/100 != 2 {
+	grpc := strings.HasPrefix(contentType, "application/grpc")
+	if resp.StatusCode/100 != 2 || grpc { // whose failures are trailers of a 200
 		err := &statusError{code: resp.StatusCode, status: resp.Status, message: statusMessage(contentType, body)}
+		if grpc {
+			err.message = grpcPort
+		}
 		switch resp.StatusCode {
 		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			return otlpclient.Answer{}, &export.RetryableError{Err: err, After: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
@@ -40,6 +45,18 @@ func (e *Exporter) understand(resp *http.Response, body []byte, err error) (otlp
 		a.Rejected, a.Message, a.Err = otlp.ParseTraceResponse(body)
 	}
 	return a, nil
+}
+
+// grpcPort is for who mistakes one protocol's port for the other's.
+const grpcPort = "this looks like a port for OTLP/gRPC, usually 4317; that of OTLP/HTTP is usually 4318"
+
+// explain says of an error of net/http what it does not: that the answer begins with a frame of
+// HTTP/2, a short one of type 4, which are the server's settings.
+func explain(err error) error {
+	if strings.Contains(err.Error(), `malformed HTTP response "\x00\x00`) {
+		return fmt.Errorf("%w: %s", err, grpcPort)
+	}
+	return err
 }
 
 // statusError is a response that is not a success.
