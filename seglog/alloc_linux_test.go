@@ -9,3 +9,6 @@ import (
 func allocate(f *os.File, size int64) error {
 	return syscall.Fallocate(int(f.Fd()), 0, 0, size)
 }
+
+// misalign has a device refuse what is written.
+func misalign(d *direct) { d.buf = d.buf[1 : len(d.buf)-directBlock+1] }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 )
 
@@ -29,8 +30,7 @@ type slot struct {
 	count    uint32
 	bodySum  uint32
 	position Position
-	done     chan error // what became of it on disk; holds one
-	left     bool       // nobody waits for done: the committer frees the slot
+	done     func(Position, error) // for the committer
 }
 
 var errEnded = errors.New("the reservation was committed or aborted before")
@@ -92,7 +92,7 @@ func (l *Log) admit(size int, t time.Time) error {
 // its own.
 func (l *Log) room(size int) (*chunk, error) {
 	if c := l.open; c != nil {
-		if c.refs == 1 {
+		if c.refs == 1 && !c.kept {
 			c.used = 0 // all that was in it is gone: warm memory comes first
 		}
 		if len(c.buf)-c.used >= size {
@@ -106,7 +106,8 @@ func (l *Log) room(size int) (*chunk, error) {
 		l.trimCache()
 		return l.open, nil
 	}
-	for need := int64(l.memory.sizeFor(size)); l.memory.inUse+need > l.opts.MaxBytes; {
+	// What only runs hold is not the log's any more: to drop more of the log frees none of it.
+	for need := int64(l.memory.sizeFor(size)); l.memory.inUse-l.memory.lent+need > l.opts.MaxBytes; {
 		if l.opts.WhenFull != DropOldest || !l.dropExtent(SkippedLimit) {
 			return nil, ErrFull
 		}
@@ -121,13 +122,12 @@ func (l *Log) takeSlot() *slot {
 		l.slots = l.slots[:k]
 		return s
 	}
-	return &slot{log: l, done: make(chan error, 1)}
+	return &slot{log: l}
 }
 
-// freeSlot ends a reservation. Its reference to the chunk has gone elsewhere.
+// freeSlot takes a slot back. Its reference to the chunk has gone elsewhere.
 func (l *Log) freeSlot(s *slot) {
-	s.turn++
-	s.chunk, s.left = nil, false
+	s.chunk, s.done = nil, nil
 	l.slots = append(l.slots, s)
 	l.waiting -= int64(s.size)
 	if l.reserved--; l.reserved == 0 {
@@ -147,6 +147,64 @@ func (r Reservation) Bytes() []byte { return r.body }
 // is that of the context, it is not known whether the frame is in the log, or will be;
 // after any other error it is not.
 func (r Reservation) Commit(ctx context.Context, count int) (Position, error) {
+	if r.slot == nil || r.slot.log.disk == nil {
+		return r.publish(count, nil)
+	}
+	w := waiters.Get().(*waiter)
+	if _, err := r.publish(count, w.done); err != nil {
+		waiters.Put(w)
+		return 0, err
+	}
+	select {
+	case <-w.answered:
+	case <-ctx.Done():
+		select {
+		case <-w.answered: // both at once
+		default:
+			return 0, ctx.Err() // the answer will come: nobody else can have this waiter
+		}
+	}
+	p, err := w.position, w.err
+	w.err = nil
+	waiters.Put(w)
+	return p, err
+}
+
+// waiter is how Commit waits for done. Those that were answered are used again.
+type waiter struct {
+	answered chan struct{} // holds one
+	position Position
+	err      error
+	done     func(Position, error) // made once: a method value would be memory for each commit
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{answered: make(chan struct{}, 1)}
+	w.done = func(p Position, err error) {
+		w.position, w.err = p, err
+		w.answered <- struct{}{}
+	}
+	return w
+}}
+
+// CommitThen is Commit without waiting: it calls done, exactly once, with what Commit
+// would return. In memory, or with a reservation that has ended or a count that is none,
+// that is before CommitThen returns. On disk it is when the frame's group is written and
+// synced, from the log's own goroutine, for one frame after the other in the order of their
+// positions; the next group waits for all of them. So done is to be short. It may take
+// locks that nobody holds for long, and call what returns at once: Stats, Reserve, Abort,
+// CommitThen, commits of cursors. It must not wait for the log: Commit, Append and Close
+// would never return. Close returns when done was called for all frames.
+func (r Reservation) CommitThen(count int, done func(Position, error)) {
+	if _, err := r.publish(count, done); err != nil {
+		done(0, err)
+	}
+}
+
+// publish makes the frame part of the log in memory, and then calls done, if there is one,
+// or hands the frame to the committer, which will. It does not call done for an error of its
+// own. The position is known in memory only.
+func (r Reservation) publish(count int, done func(Position, error)) (Position, error) {
 	s := r.slot
 	if s == nil {
 		return 0, errEnded
@@ -165,55 +223,35 @@ func (r Reservation) Commit(ctx context.Context, count int) (Position, error) {
 		l.mu.Unlock()
 		return 0, errEnded
 	}
+	s.turn++
 	s.count, s.bodySum = uint32(count), sum
-	if l.disk != nil {
-		return l.await(ctx, s)
+	if d := l.disk; d != nil {
+		s.done = done
+		d.ready = append(d.ready, s)
+		wake := d.idle && len(d.ready) >= d.want
+		if wake {
+			d.idle = false
+		}
+		l.mu.Unlock()
+		if wake {
+			kick(d.commit)
+		}
+		return 0, nil
 	}
-	defer l.mu.Unlock()
 	h := header{
 		length: len(r.body), position: l.end, before: l.count, time: s.time.UnixNano(), count: s.count,
 	}
 	h.put(s.chunk.buf[s.start:])
 	l.extend(s)
 	l.wakeReaders()
+	if done != nil {
+		l.mu.Unlock()
+		done(h.position, nil)
+		l.mu.Lock() // until now the slot is taken: Close waits
+	}
 	l.freeSlot(s)
+	l.mu.Unlock()
 	return h.position, nil
-}
-
-// await hands a frame to the committer and waits. It unlocks Log.mu.
-func (l *Log) await(ctx context.Context, s *slot) (Position, error) {
-	d := l.disk
-	d.ready = append(d.ready, s)
-	wake := d.idle && len(d.ready) >= d.want
-	if wake {
-		d.idle = false
-	}
-	l.mu.Unlock()
-	if wake {
-		kick(d.commit)
-	}
-	var err error
-	select {
-	case err = <-s.done:
-		l.mu.Lock()
-	case <-ctx.Done():
-		l.mu.Lock()
-		select {
-		case err = <-s.done: // both at once
-		default:
-			s.left = true
-			s.turn++
-			l.mu.Unlock()
-			return 0, ctx.Err()
-		}
-	}
-	p := s.position
-	l.freeSlot(s)
-	l.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	return p, nil
 }
 
 // Abort gives the room up. No reader ever sees it. After Commit or Abort it does
@@ -229,6 +267,7 @@ func (r Reservation) Abort() {
 	if s.turn != r.turn {
 		return
 	}
+	s.turn++
 	if c := s.chunk; c.used == s.start+s.size {
 		c.used = s.start
 	}

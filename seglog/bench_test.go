@@ -22,6 +22,8 @@ var frameSizes = []int{46_300, 4_630}
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// benchmarkAppend has so many goroutines commit and wait; or, if there is none, one that has
+// 8 frames in flight with CommitThen.
 func benchmarkAppend(b *testing.B, l *Log, size, goroutines int) {
 	c, err := l.OpenCursor("reader")
 	if err != nil {
@@ -71,6 +73,29 @@ func benchmarkAppend(b *testing.B, l *Log, size, goroutines int) {
 			}
 		})
 	}
+	if goroutines == 0 {
+		flight := make(chan struct{}, 8)
+		done := func(_ Position, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			<-flight
+		}
+		for n := 0; n < b.N; {
+			r, err := l.Reserve(size)
+			if err != nil {
+				runtime.Gosched()
+				continue
+			}
+			n++
+			flight <- struct{}{}
+			copy(r.Bytes(), body)
+			r.CommitThen(1, done)
+		}
+		for range cap(flight) {
+			flight <- struct{}{}
+		}
+	}
 	wg.Wait()
 	b.StopTimer()
 	reportCPU(b, cpu)
@@ -92,7 +117,7 @@ func reportCPU(b *testing.B, start time.Duration) {
 
 func BenchmarkAppendMemory(b *testing.B) {
 	for _, size := range frameSizes {
-		for _, g := range []int{1, 8} {
+		for _, g := range []int{0, 1, 8} {
 			b.Run(fmt.Sprintf("bytes=%d/goroutines=%d", size, g), func(b *testing.B) {
 				l, err := NewMemory(Options{Logger: quiet()})
 				if err != nil {
@@ -107,7 +132,7 @@ func BenchmarkAppendMemory(b *testing.B) {
 func BenchmarkAppendDisk(b *testing.B) {
 	for _, policy := range []SyncPolicy{SyncGroup, SyncNever} {
 		for _, size := range frameSizes {
-			for _, g := range []int{1, 8} {
+			for _, g := range []int{0, 1, 8} {
 				b.Run(fmt.Sprintf("sync=%v/bytes=%d/goroutines=%d", policy, size, g), func(b *testing.B) {
 					l, err := Open(b.TempDir(), Options{Logger: quiet(), Sync: policy})
 					if err != nil {
@@ -190,42 +215,45 @@ func BenchmarkFloor(b *testing.B) {
 			reportCPU(b, cpu)
 		})
 	}
-	// A file that grows, one that has its blocks, and one that was written before.
-	prepare := map[string]func(f *os.File, size int64) error{
-		"grows":     func(*os.File, int64) error { return nil },
-		"allocated": allocate,
-		"written": func(f *os.File, size int64) error {
-			_, err := f.WriteAt(make([]byte, size), 0)
-			return err
-		},
-	}
-	for _, file := range []string{"grows", "allocated", "written"} {
+	// A file that grows, through the cache of the operating system and past it as the log
+	// writes; one that has its blocks; one that was written before, and one that is used
+	// again and again.
+	for _, file := range []string{"grows", "direct", "allocated", "written", "reused"} {
 		for _, frames := range []int{1, 4, 8} {
 			b.Run(fmt.Sprintf("write+sync/bytes=46300/file=%s/frames=%d", file, frames), func(b *testing.B) {
-				benchmarkGroups(b, frames*46_300, frames, prepare[file])
+				benchmarkGroups(b, frames*46_300, frames, file)
 			})
 		}
 	}
 }
 
-func benchmarkGroups(b *testing.B, size, frames int, prepare func(*os.File, int64) error) {
+func benchmarkGroups(b *testing.B, size, frames int, file string) {
 	const segment = 64 << 20
 	dir, group := b.TempDir(), make([]byte, size)
 	for i := range group {
 		group[i] = byte(i)
 	}
-	var f *os.File
+	var f *osFile
 	var cpu time.Duration
 	begin := func() {
+		if f != nil && file == "reused" {
+			return
+		}
 		b.StopTimer()
 		cpu -= cpuTime()
 		defer func() { cpu += cpuTime(); b.StartTimer() }()
 		if f != nil {
 			_ = f.Close()
 		}
-		var err error
-		if f, err = os.Create(filepath.Join(dir, "floor")); err == nil {
-			err = prepare(f, segment)
+		made, err := os.Create(filepath.Join(dir, "floor"))
+		if err == nil {
+			f = &osFile{File: made}
+			switch file {
+			case "allocated":
+				err = allocate(made, segment)
+			case "written", "reused":
+				_, err = made.WriteAt(make([]byte, segment), 0)
+			}
 		}
 		if err == nil {
 			err = f.Sync()
@@ -246,10 +274,16 @@ func benchmarkGroups(b *testing.B, size, frames int, prepare func(*os.File, int6
 			begin()
 			at = 0
 		}
-		if _, err := f.WriteAt(group, at); err != nil {
+		var err error
+		if file == "direct" {
+			err = f.writeRows([][]byte{group}, at)
+		} else {
+			_, err = f.WriteAt(group, at)
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
-		if err := syncData(f); err != nil {
+		if err := f.Sync(); err != nil {
 			b.Fatal(err)
 		}
 		at += int64(size)

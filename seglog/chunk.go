@@ -13,6 +13,8 @@ type chunk struct {
 	// guarded by Log.mu. The last one to leave gives the memory back, so nothing that
 	// somebody may still look at is written over.
 	refs int
+	runs int  // of these, those of Runs
+	kept bool // somebody looks at it who will not say when he leaves: Run.Keep
 }
 
 // extent is a row of frames that lie side by side in the log and in memory.
@@ -32,6 +34,7 @@ func (e *extent) end() Position { return e.base + Position(len(e.data)) }
 type memory struct {
 	chunkBytes int
 	inUse      int64    // bytes of chunks that somebody refers to
+	lent       int64    // of these, what only Runs refer to: the log has let go of it
 	free       []*chunk // of chunkBytes, for the next who needs one; warm ones last
 	maxFree    int
 	seq        uint64
@@ -46,7 +49,7 @@ func (m *memory) take(n int) *chunk {
 		c = &chunk{buf: make([]byte, m.sizeFor(n))}
 	}
 	m.seq++
-	c.seq, c.used, c.refs = m.seq, 0, 1
+	c.seq, c.used, c.refs, c.runs = m.seq, 0, 1, 0
 	m.inUse += int64(len(c.buf))
 	return c
 }
@@ -54,16 +57,37 @@ func (m *memory) take(n int) *chunk {
 // sizeFor is the size of the chunk that n bytes are laid into.
 func (m *memory) sizeFor(n int) int { return max(n, m.chunkBytes) }
 
-// drop gives up one reference.
+// lend gives a Run a reference to a chunk that somebody else refers to as well.
+func (m *memory) lend(c *chunk) {
+	c.refs++
+	c.runs++
+}
+
+// restore takes back what was lent.
+func (m *memory) restore(c *chunk) {
+	if c.runs == c.refs {
+		m.lent -= int64(len(c.buf))
+	}
+	c.runs--
+	m.drop(c)
+}
+
+// drop gives up one reference, which is not a Run's.
 func (m *memory) drop(c *chunk) {
 	if c.refs--; c.refs > 0 {
+		if c.runs == c.refs {
+			m.lent += int64(len(c.buf))
+		}
 		return
 	}
 	if c.refs < 0 {
 		panic("seglog: a chunk was given back twice")
 	}
-	scribble(c.buf)
 	m.inUse -= int64(len(c.buf))
+	if c.kept {
+		return
+	}
+	scribble(c.buf)
 	if len(c.buf) == m.chunkBytes && len(m.free) < m.maxFree {
 		m.free = append(m.free, c)
 	}

@@ -13,15 +13,16 @@ import (
 type writer struct {
 	seg  *segment
 	file File
-	size int64 // of the file, up to the last frame that was acknowledged
+	size int64    // of the file, up to the last frame that was acknowledged
+	rows [][]byte // reused
 
 	dirty bool // written to since the last sync
 	last  time.Time
-	// distrusted: what the file holds is not known, since a sync has failed, or what a
-	// failed write has left could not be cut off, or there may be another file that
-	// begins at the end of the log. A kernel that fails a sync may forget
-	// what it could not write and let the next sync succeed, so this file is never
-	// written to again. The next segment begins where it is trusted to end, which cuts it
+	// distrusted: what the file holds is not known, since a sync has failed, or a write for
+	// another reason than that there was no room, or what a write has left could not be cut
+	// off, or there may be another file that begins at the end of the log. A kernel that fails
+	// a sync may forget what it could not write and let the next sync succeed, so this file is
+	// never written to again. The next segment begins where it is trusted to end, which cuts it
 	// there for every reader, after a crash too.
 	distrusted bool
 }
@@ -31,6 +32,7 @@ type writer struct {
 func (l *Log) commitLoop() {
 	defer l.disk.ended.Done()
 	var group []*slot
+	var answers []answer
 	for {
 		var ok bool
 		if group, ok = l.nextGroup(group[:0]); !ok {
@@ -43,15 +45,28 @@ func (l *Log) commitLoop() {
 		for rest := group; len(rest) > 0; {
 			n, err := l.write(rest)
 			if err != nil {
-				l.fail(rest, err)
+				answers = l.fail(rest, err, answers)
 				break
 			}
-			l.succeed(rest[:n])
+			answers = l.succeed(rest[:n], answers)
 			rest = rest[n:]
 		}
+		// First, since who is answered is soon here again.
 		l.pace(len(group), time.Since(begin))
+		for _, a := range answers {
+			a.done(a.position, a.err)
+		}
 		clear(group)
+		clear(answers)
+		answers = answers[:0]
 	}
+}
+
+// answer is what somebody is to be told when Log.mu is not held any more.
+type answer struct {
+	done     func(Position, error)
+	position Position
+	err      error
 }
 
 // pace decides how long a group gathers. Those who are answered at once come back soon
@@ -114,6 +129,8 @@ func (l *Log) nextGroup(group []*slot) ([]*slot, bool) {
 		}
 		if len(d.ready) > 0 {
 			group, d.ready = d.ready, group
+			// Who does not sync writes to memory only, which is cheaper still.
+			d.direct = l.opts.Sync == SyncGroup && l.readersKeepUp()
 			l.mu.Unlock()
 			return group, true
 		}
@@ -168,8 +185,9 @@ func (l *Log) write(group []*slot) (n int, err error) {
 		count += uint64(s.count)
 		n++
 	}
-	if err := w.write(group[:n]); err != nil {
-		w.distrusted = w.file.Truncate(w.size) != nil
+	if err := w.write(group[:n], l.disk.direct); err != nil {
+		// A device that fails may not even let the begun block be read again.
+		w.distrusted = w.file.Truncate(w.size) != nil || !outOfSpace(err)
 		return 0, fmt.Errorf("cannot write to segment %s: %w", w.seg.name, err)
 	}
 	if l.opts.Sync == SyncGroup {
@@ -193,22 +211,49 @@ func (l *Log) write(group []*slot) (n int, err error) {
 	return n, nil
 }
 
-// write lays frames side by side into the file, with one call for those that lie side by
-// side in memory.
-func (w *writer) write(group []*slot) error {
-	at := w.size
+// write lays frames side by side into the file, in rows of those that lie side by side in
+// memory.
+func (w *writer) write(group []*slot, direct bool) error {
+	rows := w.rows[:0]
 	for i := 0; i < len(group); {
 		c, start, end := group[i].chunk, group[i].start, group[i].start+group[i].size
 		for i++; i < len(group) && group[i].chunk == c && group[i].start == end; i++ {
 			end += group[i].size
 		}
-		if err := writeAt(w.file, c.buf[start:end], at); err != nil {
+		rows = append(rows, c.buf[start:end])
+	}
+	w.rows = rows
+	defer clear(rows)
+	if f, ok := w.file.(rowWriter); ok && direct {
+		return f.writeRows(rows, w.size)
+	}
+	at := w.size
+	for _, row := range rows {
+		if err := writeAt(w.file, row, at); err != nil {
 			return err
 		}
-		at += int64(end - start)
+		at += int64(len(row))
 	}
 	return nil
 }
+
+// readersKeepUp says whether nobody is about to read from files what is written now: then
+// the operating system need not have it in memory. Whoever is behind reads it soon.
+func (l *Log) readersKeepUp() bool {
+	cached := l.end
+	if len(l.extents) > 0 {
+		cached = l.extents[0].base
+	}
+	for _, c := range l.cursors {
+		if c.held && c.read < cached {
+			return false
+		}
+	}
+	return time.Since(l.disk.lookedBack) > lookBack
+}
+
+// lookBack is how long a ReadAt of a file is taken for a sign that there will be others.
+const lookBack = 10 * time.Second
 
 // syncLater is the sync of SyncInterval: those who wrote were told long ago.
 func (l *Log) syncLater() {
@@ -254,14 +299,15 @@ func (l *Log) roll() error {
 	return nil
 }
 
-// succeed publishes a group and tells those who wait.
-func (l *Log) succeed(group []*slot) {
+// succeed publishes a group, and adds what to tell those who wait.
+func (l *Log) succeed(group []*slot, answers []answer) []answer {
 	d := l.disk
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range group {
 		l.extend(s)
-		s.end(nil)
+		answers = append(answers, answer{s.done, s.position, nil})
+		l.freeSlot(s)
 	}
 	l.stats.writes++
 	if l.opts.Sync == SyncGroup {
@@ -274,6 +320,7 @@ func (l *Log) succeed(group []*slot) {
 	}
 	l.trimCache()
 	l.wakeReaders()
+	return answers
 }
 
 // Patience of a log whose disk fails: for so long appends are refused without trying.
@@ -282,8 +329,8 @@ const (
 	mostPatience  = time.Second
 )
 
-// fail tells those who wait that their frames are not in the log.
-func (l *Log) fail(group []*slot, err error) {
+// fail gives a group up, and adds what to tell those who wait.
+func (l *Log) fail(group []*slot, err error, answers []answer) []answer {
 	d := l.disk
 	err = fmt.Errorf("cannot append to log %s: %w", d.dir, err)
 	if outOfSpace(err) {
@@ -292,7 +339,8 @@ func (l *Log) fail(group []*slot, err error) {
 	l.mu.Lock()
 	for _, s := range group {
 		l.memory.drop(s.chunk)
-		s.end(err)
+		answers = append(answers, answer{s.done, 0, err})
+		l.freeSlot(s)
 	}
 	l.stats.refused += uint64(len(group))
 	d.fault = err
@@ -300,15 +348,7 @@ func (l *Log) fail(group []*slot, err error) {
 	d.retry = time.Now().Add(d.patience)
 	l.mu.Unlock()
 	l.trouble(err)
-}
-
-// end passes the outcome to who waits for it, if anybody does.
-func (s *slot) end(err error) {
-	if s.left {
-		s.log.freeSlot(s)
-		return
-	}
-	s.done <- err
+	return answers
 }
 
 // trouble counts and logs what the disk did.

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ type crashFS struct {
 	noDir  bool // the directory has vanished
 	bad    map[string][]span
 
+	block   int // rows are written up to the end of one, with zeros
 	ops     int
 	crashAt int // this operation is the last, and is done in part; 0: never
 	crashed atomic.Bool
@@ -313,6 +315,19 @@ func (f *crashFile) WriteAt(b []byte, at int64) (int, error) {
 		f.ino.pending = append(f.ino.pending, fileOp{at: at, data: slices.Clone(b[:n])})
 	}
 	return n, err
+}
+
+// writeRows is one write, of whole blocks: what the first one begins with is written again.
+func (f *crashFile) writeRows(rows [][]byte, at int64) error {
+	block := int64(max(f.fs.block, 1))
+	begin := at / block * block
+	b := make([]byte, at-begin)
+	if n, err := f.ReadAt(b, begin); n < len(b) {
+		return err
+	}
+	b = append(b, bytes.Join(rows, nil)...)
+	b = append(b, make([]byte, -int64(len(b))&(block-1))...)
+	return writeAt(f, b, begin)
 }
 
 // Sync that fails is that of Linux: the pages are clean now, and the next sync, which

@@ -329,7 +329,12 @@ func (c *Cursor) settle() {
 
 // pass moves the reading position on without reading.
 func (c *Cursor) pass(to place, reason Skipped) {
-	c.skips = append(c.skips, skip{from: place{c.read, c.readCount}, to: to, reason: reason})
+	// With a run in flight these wait for its commit, however long that takes.
+	if n := len(c.skips) - 1; n >= 0 && c.skips[n].reason == reason && c.skips[n].to.position == c.read {
+		c.skips[n].to = to
+	} else {
+		c.skips = append(c.skips, skip{from: place{c.read, c.readCount}, to: to, reason: reason})
+	}
 	c.read, c.readCount = to.position, to.count
 	c.settle()
 	c.touch()

@@ -33,6 +33,7 @@ type disk struct {
 	mostGather   time.Duration
 	found        map[Position]bool // damage that was reported
 	stuck        error             // why segments that should go are still there
+	lookedBack   time.Time         // when ReadAt read a file
 
 	commit  chan struct{} // wakes the committer; holds one
 	keep    chan struct{} // wakes the keeper, for something that can wait; holds one
@@ -43,6 +44,7 @@ type disk struct {
 	readers readers
 	writer  writer
 	pace    pace
+	direct  bool // the group goes past the cache; the committer's
 
 	// storing guards the files of cursors.
 	storing sync.Mutex
@@ -52,7 +54,7 @@ type disk struct {
 
 // Open opens the log in a directory, which is made if there is none, and repairs
 // what a crash has left. One process can have it open: others get an [ErrLocked] that
-// names it. A file of another version is an [ErrVersion]. Damage is reported and is no
+// names it, where the file system has locks; where it has none, the logger is told. A file of another version is an [ErrVersion]. Damage is reported and is no
 // error: what is readable is served.
 func Open(dir string, o Options) (*Log, error) {
 	if err := o.Validate(); err != nil {
@@ -72,6 +74,10 @@ func Open(dir string, o Options) (*Log, error) {
 	var err error
 	if d.lock, err = d.fs.Lock(filepath.Join(dir, lockName)); err != nil {
 		return nil, fmt.Errorf("cannot open log %s: %w", dir, err)
+	}
+	if lock, ok := d.lock.(interface{ Void() bool }); ok && lock.Void() {
+		l.logger.Warn("ringtail: the file system of the log has no locks: see to it that no second process opens the directory, "+
+			"since two destroy each other's log; or keep the log on a file system that has locks", slog.String("directory", dir))
 	}
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot open log %s: %w", dir, err), d.lock.Close())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // readSegment adds frames from the segment that the gathering has come to. More is false
@@ -123,7 +124,7 @@ func (c *Cursor) holdBlock(r *Run) {
 	}
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
-	c.block.refs++
+	c.log.memory.lend(c.block)
 	r.holds = append(r.holds, c.block)
 }
 
@@ -164,6 +165,7 @@ func (l *Log) ReadAt(p Position, dst []byte) (body []byte, count int, err error)
 		return nil, 0, fmt.Errorf("cannot read at %d: no frame begins there", p)
 	}
 	seg, limit := l.segmentAt(p)
+	l.disk.lookedBack = time.Now()
 	l.mu.Unlock()
 	rd, err := l.disk.readers.acquire(seg)
 	if err == nil {

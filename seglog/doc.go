@@ -39,6 +39,7 @@
 //	40  20  zeros
 //	60   4  checksum of the above
 //	64      frames; position p is at offset 64 + p - base
+//	        zeros, less than 4 KiB, in the last segment of a log that was not closed
 //
 // Magic, version and the last checksum will be there in every later version.
 //
@@ -73,13 +74,14 @@
 //
 // What is assumed: after a sync returned without an error, the bytes of the file are on
 // the disk, and after a directory's sync its names. What was not synced may be there in any
-// part and order. A sync that fails may have lost anything since the last one, and the next
-// one may succeed all the same.
+// part and order; a block of the disk that is written again with the same beginning keeps
+// that. A sync that fails may have lost anything since the last one, and the next one may
+// succeed all the same.
 //
 // An append is acknowledged when its group was written and synced ([SyncGroup]), into
-// a file whose header and name were synced before. Until then no cursor sees it. If the
-// write fails the file is cut back to the last acknowledged frame. If that fails, or a sync
-// does, the file is never written to again: the next segment begins where the file was
+// a file whose header and name were synced before. Until then no cursor sees it. If there
+// is no room for it the file is cut back to the last acknowledged frame. If that fails, or a
+// write for another reason, or a sync, the file is never written to again: the next segment begins where the file was
 // trusted to end, and as a segment ends where the next one begins, this cuts off what was
 // refused for everybody, after a crash too. Between the refusal and the next segment, or
 // Close, a crash can bring a refused frame back; Close reports if it could not prevent that.
@@ -106,7 +108,8 @@
 //
 // Frames are filled in chunks of memory in parallel and become part of the log in the order
 // of their commits; a slow one delays nobody. Runs alias the chunks, which are counted,
-// and reused only when everybody has left. In memory, the bound is on the chunks. On disk,
-// the latest chunks are a cache, so that cursors that keep up read no file, and others read
-// blocks of 1 MiB.
+// and reused only when everybody has left. In memory, the bound is on the
+// chunks that the log itself has; what only runs hold, since it was forced out, is beside it. On
+// disk, the latest chunks are a cache, so that cursors that keep up read no file, and others
+// read blocks of 1 MiB.
 package seglog

@@ -19,7 +19,9 @@ type FS interface {
 	Remove(name string) error
 	// SyncDir makes what was created, renamed and removed in a directory durable.
 	SyncDir(dir string) error
-	// Lock takes a lock that ends with the process, or returns an [ErrLocked].
+	// Lock takes a lock that ends with the process, or returns an [ErrLocked]. A lock with a
+	// method Void() bool that says true keeps nobody out, for want of locks: the log goes on,
+	// and warns.
 	Lock(name string) (io.Closer, error)
 }
 
@@ -35,4 +37,10 @@ type File interface {
 	// Removed says whether the file has no name any more, so that what is written to
 	// it is lost. False where that can not be known.
 	Removed() bool
+}
+
+// rowWriter is a [File] that can also write several pieces of memory, side by side, to its
+// end and past the cache of the operating system. Until it is closed, zeros may follow them.
+type rowWriter interface {
+	writeRows(rows [][]byte, at int64) error
 }

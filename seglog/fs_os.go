@@ -8,21 +8,30 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // osFS is the operating system's file system.
 type osFS struct{}
 
 // osFile is one of its files.
-type osFile struct{ *os.File }
+type osFile struct {
+	*os.File
+	direct   *direct // nil as long as nothing was written so
+	buffered bool    // direct was tried, and is not possible
+	padded   bool    // zeros may be behind size
+	size     int64
+}
 
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 func (osFS) Remove(name string) error     { return os.Remove(name) }
 func (osFS) SyncDir(dir string) error     { return syncDir(dir) }
 
-// MkdirAll makes the names of the directories that it makes durable: what is synced in a
+func (osFS) MkdirAll(dir string) error { return mkdirAll(dir, syncDir) }
+
+// mkdirAll makes the names of the directories that it makes durable: what is synced in a
 // directory whose own name is lost is lost too.
-func (f osFS) MkdirAll(dir string) error {
+func mkdirAll(dir string, sync func(dir string) error) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
@@ -30,13 +39,17 @@ func (f osFS) MkdirAll(dir string) error {
 	if parent == dir {
 		return os.MkdirAll(dir, 0o755)
 	}
-	if err := f.MkdirAll(parent); err != nil {
+	if err := mkdirAll(parent, sync); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
+	err := sync(parent)
+	if err != nil {
+		_ = os.Remove(dir) // if it stayed, the next one would think that its name is durable
+	}
+	return err
 }
 
 // Create makes files that others cannot read: spans can hold private data.
@@ -45,7 +58,7 @@ func (osFS) Create(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f}, nil
 }
 
 func (osFS) Open(name string, write bool) (File, error) {
@@ -57,7 +70,7 @@ func (osFS) Open(name string, write bool) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f}, nil
 }
 
 func (osFS) List(dir string) ([]string, error) {
@@ -69,9 +82,9 @@ func (osFS) List(dir string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-func (f osFile) Sync() error { return syncData(f.File) }
+func (f *osFile) Sync() error { return syncData(f.File) }
 
-func (f osFile) Size() (int64, error) {
+func (f *osFile) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
@@ -79,16 +92,84 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (f osFile) Removed() bool { return removed(f.File) }
+func (f *osFile) Removed() bool { return removed(f.File) }
+
+// writeRows writes past the cache of the operating system, where that is possible.
+func (f *osFile) writeRows(rows [][]byte, at int64) error {
+	if f.direct == nil && !f.buffered {
+		f.direct = newDirect(f.File)
+		f.buffered = f.direct == nil
+	}
+	if !f.buffered {
+		f.padded, f.size = true, at
+		err := f.direct.write(f.File, rows, at)
+		if err == nil {
+			f.size = f.direct.end
+			return nil
+		}
+		if !errors.Is(err, syscall.EINVAL) {
+			return err
+		}
+		f.buffered = true // the device has larger blocks, or who knows
+	}
+	for _, row := range rows {
+		if err := writeAt(f, row, at); err != nil {
+			return err
+		}
+		at += int64(len(row))
+	}
+	return nil
+}
+
+// cached has the file written and read through the cache.
+func (f *osFile) cached() error {
+	if f.direct == nil {
+		return nil
+	}
+	f.direct.end = -1
+	if !f.direct.turn(f.File, false) {
+		return &os.PathError{Op: "fcntl", Path: f.Name(), Err: syscall.EINVAL}
+	}
+	return nil
+}
+
+func (f *osFile) ReadAt(b []byte, at int64) (int, error) {
+	if err := f.cached(); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(b, at)
+}
+
+func (f *osFile) WriteAt(b []byte, at int64) (int, error) {
+	if err := f.cached(); err != nil {
+		return 0, err
+	}
+	n, err := f.File.WriteAt(b, at)
+	f.size = max(f.size, at+int64(n))
+	return n, err
+}
+
+func (f *osFile) Truncate(size int64) error {
+	f.padded = false
+	return f.File.Truncate(size)
+}
+
+// Close cuts zeros off. If it cannot, they are no harm.
+func (f *osFile) Close() error {
+	if f.padded {
+		_ = f.File.Truncate(f.size)
+	}
+	return f.File.Close()
+}
 
 // Lock takes the lock file, which stays there: to remove it would let two processes lock
 // two files of one name.
 func (osFS) Lock(name string) (io.Closer, error) {
-	dir, err := lockDir(name) // first: another one's lock file is not to be made again
+	dir, dirLocked, err := lockDir(name) // first: another one's lock file is not to be made again
 	if err != nil {
 		return nil, err
 	}
-	f, err := lockFile(name)
+	f, locked, err := lockFile(name)
 	if err != nil {
 		if dir != nil {
 			err = errors.Join(err, dir.Close())
@@ -98,11 +179,17 @@ func (osFS) Lock(name string) (io.Closer, error) {
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	return locks{f, dir}, nil
+	return locks{f, dir, !locked && !dirLocked}, nil
 }
 
-// locks are what keeps others out.
-type locks struct{ file, dir *os.File }
+// locks are what keeps others out, unless they are void.
+type locks struct {
+	file, dir *os.File
+	void      bool
+}
+
+// Void says that the file system has no locks.
+func (l locks) Void() bool { return l.void }
 
 func (l locks) Close() error {
 	err := l.file.Close()

@@ -10,38 +10,40 @@ import (
 )
 
 // lockFile opens and locks a file. The kernel gives the lock back when the process ends,
-// however it ends.
-func lockFile(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+// however it ends. Locked is false if the file system has no locks, which is no obstacle.
+func lockFile(name string) (f *os.File, locked bool, err error) {
+	f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	err = flock(f)
 	if err == nil || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) {
-		return f, nil // a file system without locks is no obstacle
+		return f, err == nil, nil
 	}
 	_ = f.Close()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, lockedBy(name)
+		return nil, false, lockedBy(name)
 	}
-	return nil, &os.PathError{Op: "flock", Path: name, Err: err}
+	return nil, false, &os.PathError{Op: "flock", Path: name, Err: err}
 }
 
 // lockDir locks the directory itself, where that is possible. Somebody may remove the lock
 // file, thinking that it was left behind, while the one who holds it is there.
-func lockDir(lock string) (*os.File, error) {
-	f, err := os.Open(filepath.Dir(lock))
+func lockDir(lock string) (f *os.File, locked bool, err error) {
+	f, err = os.Open(filepath.Dir(lock))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if err := flock(f); errors.Is(err, syscall.EWOULDBLOCK) {
+	err = flock(f)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
 		_ = f.Close()
-		return nil, lockedBy(lock)
+		return nil, false, lockedBy(lock)
 	}
-	return f, nil // some network file systems lock only what can be written to
+	return f, err == nil, nil // some network file systems lock only what can be written to
 }
 
-func flock(f *os.File) error {
+// flock is a variable so that tests can have a file system without locks.
+var flock = func(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EINTR) {

@@ -7,21 +7,21 @@ import (
 )
 
 // lockFile opens a file that nobody else can open for writing as long as it is open.
-func lockFile(name string) (*os.File, error) {
+func lockFile(name string) (f *os.File, locked bool, err error) {
 	p, err := syscall.UTF16PtrFromString(name)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	h, err := syscall.CreateFile(p, syscall.GENERIC_READ|syscall.GENERIC_WRITE, syscall.FILE_SHARE_READ,
 		nil, syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
 	const sharingViolation = syscall.Errno(32)
 	if errors.Is(err, sharingViolation) {
-		return nil, lockedBy(name)
+		return nil, false, lockedBy(name)
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		return nil, false, &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	return os.NewFile(uintptr(h), name), nil
+	return os.NewFile(uintptr(h), name), true, nil
 }
 
 // syncDir does nothing: Windows has no such call, NTFS keeps a journal of names.
@@ -41,4 +41,4 @@ func unreadable(err error) bool {
 }
 
 // lockDir does nothing: a lock file that is open cannot be removed, or there are no locks.
-func lockDir(string) (*os.File, error) { return nil, nil }
+func lockDir(string) (f *os.File, locked bool, err error) { return nil, false, nil }

@@ -36,8 +36,8 @@ type SegmentInfo struct {
 	// First and Last are when its first and its last frame were appended; zero without
 	// a frame.
 	First, Last time.Time
-	// Tail is the bytes behind the last frame. In the last segment of a log that is in use
-	// that is what is being written.
+	// Tail is the bytes behind the last frame. In the last segment of a log that is in use, or
+	// was not closed, that is what is being written, and zeros up to the end of a block.
 	Tail int64
 }
 

@@ -253,6 +253,12 @@ func TestReservations(t *testing.T) {
 
 // TestDiskFull: a full disk refuses as a full log does, and recovers by itself.
 func TestDiskFull(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		t.Run(errno.Error(), func(t *testing.T) { testDiskFull(t, errno) })
+	}
+}
+
+func testDiskFull(t *testing.T, errno syscall.Errno) {
 	fs := newCrashFS()
 	o := testOptions()
 	o.FS = fs
@@ -265,12 +271,12 @@ func TestDiskFull(t *testing.T) {
 	fs.mu.Lock()
 	fs.fail = func(_ int, what, _ string, n int) (int, error) {
 		if what == "write" {
-			return n / 2, syscall.ENOSPC
+			return n / 2, errno
 		}
 		return n, nil
 	}
 	fs.mu.Unlock()
-	if _, err := l.Append(context.Background(), []byte("no room"), 1); !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+	if _, err := l.Append(context.Background(), []byte("no room"), 1); !errors.Is(err, ErrFull) || !errors.Is(err, errno) {
 		t.Fatalf("append to a full disk: %v", err)
 	}
 	if _, err := l.Reserve(1); !errors.Is(err, ErrFull) {
@@ -296,7 +302,8 @@ func TestDiskFull(t *testing.T) {
 	r.Release()
 }
 
-// TestCommitContext: who stops waiting does not know, and the frame arrives.
+// TestCommitContext: who stops waiting does not know, and the frame arrives. The answer that
+// nobody waits for is not taken for that of the next one.
 func TestCommitContext(t *testing.T) {
 	fs := newCrashFS()
 	o := testOptions()
@@ -321,14 +328,26 @@ func TestCommitContext(t *testing.T) {
 	go func() {
 		<-reached
 		cancel()
+		<-reached
 	}()
 	_, err = l.Append(ctx, []byte("who knows"), 3)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("append: %v", err)
 	}
-	close(release)
+	go func() {
+		for waiting := 0; waiting == 0; runtime.Gosched() {
+			l.mu.Lock()
+			waiting = len(l.disk.ready)
+			l.mu.Unlock()
+		}
+		close(release)
+	}()
+	p := mustAppend(t, l, []byte("next"), 1)
+	if body, _, err := l.ReadAt(p, nil); string(body) != "next" {
+		t.Errorf("%q, %v is where the next frame is said to be", body, err)
+	}
 	r := mustRead(t, c, Want{})
-	if got := bodies(r); !slices.Equal(got, []string{"who knows"}) {
+	if got := bodies(r); !slices.Equal(got, []string{"who knows", "next"}) {
 		t.Errorf("read %q", got)
 	}
 	r.Release()

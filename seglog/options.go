@@ -13,8 +13,8 @@ type Policy uint8
 const (
 	// Refuse returns [ErrFull]: the log keeps what it has.
 	Refuse Policy = iota
-	// DropOldest makes room by deleting the oldest segment. Each cursor that had not
-	// passed it counts what it did not get.
+	// DropOldest makes room by deleting the oldest segment, also while somebody holds runs
+	// of it, which stay whole. Each cursor that had not passed it counts what it did not get.
 	DropOldest
 )
 
@@ -38,7 +38,8 @@ type Options struct {
 	// Default 64 MiB on disk and 1 MiB in memory, and an eighth of MaxBytes at most.
 	SegmentBytes int64
 	// MaxBytes bounds the log: on disk the bytes of its segments, in memory the memory
-	// they take. Default 1 GiB on disk, 64 MiB in memory.
+	// they take. Runs of what was forced out since are beside it until they are released: who
+	// reads says how many that are. Default 1 GiB on disk, 64 MiB in memory.
 	MaxBytes int64
 	// MaxAge deletes segments whose newest frame is older. 0 means never. Time is
 	// measured while the log is open, and taken from the clock only between the end of one

@@ -36,10 +36,16 @@ type Run struct {
 
 	log   *Log
 	holds []*chunk
+	kept  bool
 }
 
-// Release gives the memory back. The bodies must not be touched after it. The second call
-// does nothing.
+// Keep, before Release, says that the bodies may be read after it, until nobody knows when. The log
+// does not write to their memory again then, and leaves it to the garbage collector. From the
+// moment when nobody else needs it, it counts no more towards the log's bounds.
+func (r *Run) Keep() { r.kept = true }
+
+// Release gives the memory back. The bodies must not be touched after it, unless Keep was
+// called. The second call does nothing.
 func (r *Run) Release() {
 	if len(r.holds) == 0 {
 		return
@@ -47,7 +53,8 @@ func (r *Run) Release() {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	for _, c := range r.holds {
-		r.log.memory.drop(c)
+		c.kept = c.kept || r.kept
+		r.log.memory.restore(c)
 	}
 	r.holds = nil
 }
@@ -229,7 +236,7 @@ func (c *Cursor) cached(p Position) ([]byte, *chunk) {
 		return nil, nil
 	}
 	c.dropBlock() // it has caught up with what is in memory
-	e.chunk.refs++
+	l.memory.lend(e.chunk)
 	return e.data[p-e.base:], e.chunk
 }
 

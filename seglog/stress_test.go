@@ -8,11 +8,12 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// TestStress has many goroutines append, abort, read, commit, close cursors and open them
+// TestStress has many goroutines append, waiting and not, abort, read, commit, close cursors and open them
 // again, and read at random positions. Every cursor gets every frame, whole, in the order
 // of the log, which for one appender's frames is that of their appends. With the race
 // detector, memory that was given back is written over.
@@ -34,6 +35,12 @@ func TestStress(t *testing.T) {
 		for g := range appenders {
 			rng := rand.New(rand.NewPCG(seed, uint64(g)))
 			appending.Go(func() {
+				var answers atomic.Int64
+				defer func() {
+					for answers.Load() != 0 {
+						runtime.Gosched()
+					}
+				}()
 				for n := 0; n < each; {
 					size := 16 + rng.IntN(3000)
 					r, err := l.Reserve(size)
@@ -50,7 +57,15 @@ func TestStress(t *testing.T) {
 						r.Abort()
 						continue
 					}
-					if _, err := r.Commit(context.Background(), g); err != nil {
+					if rng.IntN(2) == 0 {
+						answers.Add(1)
+						r.CommitThen(g, func(_ Position, err error) {
+							if err != nil {
+								t.Error(err)
+							}
+							answers.Add(-1)
+						})
+					} else if _, err := r.Commit(context.Background(), g); err != nil {
 						t.Error(err)
 						return
 					}

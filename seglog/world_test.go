@@ -69,6 +69,10 @@ func testOptions() Options {
 
 func newWorld(seed uint64, fs *crashFS, o Options) *world {
 	o.FS = fs
+	fs.block = []int{64, 1, 512}[seed%3]
+	if seed%3 == 0 {
+		o.CacheBytes = 64 << 10 // so that readers keep up, and frames are written in blocks
+	}
 	return &world{rng: rand.New(rand.NewPCG(seed, 7)), fs: fs, opts: o, cursors: map[string]*modelCursor{}}
 }
 
@@ -96,8 +100,23 @@ func (w *world) append() {
 	f := &modelFrame{id: w.next, body: frameBody(w.next, w.rng.IntN(700)), count: w.rng.IntN(5)}
 	w.next++
 	w.frames = append(w.frames, f)
-	p, err := w.log.Append(context.Background(), f.body, f.count)
-	w.answer(f, p, err)
+	if f.id%2 == 0 {
+		p, err := w.log.Append(context.Background(), f.body, f.count)
+		w.answer(f, p, err)
+		return
+	}
+	r, err := w.log.Reserve(len(f.body))
+	if err != nil {
+		w.answer(f, 0, err)
+		return
+	}
+	copy(r.Bytes(), f.body)
+	answered := make(chan struct{})
+	r.CommitThen(f.count, func(p Position, err error) {
+		w.answer(f, p, err)
+		close(answered)
+	})
+	<-answered
 }
 
 func (w *world) answer(f *modelFrame, p Position, err error) {
@@ -142,16 +161,20 @@ func commitTogether(l *Log, slots []*slot, answer func(i int, p Position, err er
 	if len(slots) == 0 {
 		return
 	}
+	answered := make(chan struct{})
+	for i, s := range slots {
+		s.turn++
+		s.done = func(p Position, err error) {
+			answer(i, p, err)
+			answered <- struct{}{}
+		}
+	}
 	l.mu.Lock()
 	l.disk.ready = append(l.disk.ready, slots...)
 	l.mu.Unlock()
 	kick(l.disk.commit)
-	for i, s := range slots {
-		err := <-s.done
-		answer(i, s.position, err)
-		l.mu.Lock()
-		l.freeSlot(s)
-		l.mu.Unlock()
+	for range slots {
+		<-answered
 	}
 }
 
