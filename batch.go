@@ -4,6 +4,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -18,6 +19,8 @@ type Batch struct {
 	one   [1][]byte // the request, if it is in one piece: the usual case
 	many  *pieces   // else
 	spans int
+	whole *Batch      // of which it is a part, by Split
+	kept  atomic.Bool // by Keep
 }
 
 // pieces is a request in several pieces, each a request by itself: protobuf joins
@@ -30,8 +33,8 @@ type pieces struct {
 }
 
 // NewBatch makes a batch of an encoded ExportTraceServiceRequest, which it keeps
-// and does not copy. The request is checked first: an error is an
-// [*otlp.SyntaxError] that names the place.
+// and does not copy; when it may be written to again, [Batch.Kept] says. The request is
+// checked first: an error is an [*otlp.SyntaxError] that names the place.
 func NewBatch(request []byte) (*Batch, error) {
 	counts, err := otlp.Validate(request)
 	if err != nil {
@@ -46,7 +49,8 @@ func newBatch(request []byte, spans int) *Batch {
 
 // JoinBatch makes a batch of whole requests laid side by side. They must have been
 // validated, and hold that many spans: neither is looked at here. The batch keeps
-// requests and what they hold, and does not copy them.
+// requests and what they hold, and does not copy them; when these may be written to again,
+// [Batch.Kept] says.
 func JoinBatch(requests [][]byte, spans int) *Batch {
 	if len(requests) == 1 {
 		return newBatch(requests[0], spans)
@@ -113,7 +117,7 @@ func (b *Batch) Split(maxBytes int) iter.Seq[*Batch] {
 					continue
 				}
 				if len(fit) > 0 && size+len(request) > maxBytes {
-					if !yield(JoinBatch(fit, spans)) {
+					if !yield(b.part(fit, spans)) {
 						return
 					}
 					fit, size, spans = nil, 0, 0
@@ -124,10 +128,36 @@ func (b *Batch) Split(maxBytes int) iter.Seq[*Batch] {
 			}
 		}
 		if len(fit) > 0 {
-			yield(JoinBatch(fit, spans))
+			yield(b.part(fit, spans))
 		}
 	}
 }
+
+func (b *Batch) part(requests [][]byte, spans int) *Batch {
+	p := JoinBatch(requests, spans)
+	p.whole = b
+	return p
+}
+
+// Keep says that the batch's bytes may be read after Export has returned, until nobody
+// knows when. It is for exporters that have handed them to something which does not say when
+// it has done with them, and is called before Export returns, from any goroutine. It costs
+// the batch's owner the memory, so it is for what seldom happens: a [Batch.Clone] is
+// cheaper than to keep every batch.
+//
+// To keep a part that Split has made is to keep the batch.
+func (b *Batch) Keep() {
+	for ; b != nil; b = b.whole {
+		b.kept.Store(true)
+	}
+}
+
+// Kept reports whether somebody has called Keep. It is for the batch's owner, who asks when
+// Export has returned: memory of a batch that is kept must never be written to again, and
+// is left to the garbage collector. A [Collector] and a [Builder] see to it themselves; who
+// makes a batch of memory that is used again, or of another batch's bytes, has to (in the second
+// case, by keeping the other batch).
+func (b *Batch) Kept() bool { return b.kept.Load() }
 
 // Traces returns the batch's spans by trace, in the order in which each trace
 // first appears, each trace's spans in the order of the batch. A trace whose

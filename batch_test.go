@@ -174,6 +174,29 @@ func checkSplit(t *testing.T, many, one *Batch, random *rand.Rand) {
 	}
 }
 
+// TestBatchKeep: who keeps a part keeps the whole, and nothing else.
+func TestBatchKeep(t *testing.T) {
+	many, one := pieced(t, seeded(t))
+	for _, b := range []*Batch{many, one} {
+		if b.Kept() {
+			t.Fatal("kept by nobody")
+		}
+		clone := b.Clone()
+		parts := slices.Collect(b.Split(b.Size()/2 + 1))
+		if len(parts) < 2 {
+			t.Fatalf("%d parts", len(parts))
+		}
+		smaller := slices.Collect(parts[0].Split(1))
+		smaller[0].Keep()
+		if !smaller[0].Kept() || !parts[0].Kept() || !b.Kept() {
+			t.Error("the whole is not kept with its part")
+		}
+		if parts[1].Kept() || clone.Kept() || b.Clone().Kept() {
+			t.Error("what nobody has kept is kept")
+		}
+	}
+}
+
 // TestBatchOfOnePiece is not copied.
 func TestBatchOfOnePiece(t *testing.T) {
 	encoded := request(t, 1, 3)

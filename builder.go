@@ -28,6 +28,7 @@ type Builder struct {
 	joined []byte  // the request, where it had to be put together from several parts
 	spans  int
 	bytes  int
+	batch  *Batch    // what Batch has returned
 	opened time.Time // set by the collector: when the first span came
 	number uint64    // set by the sender: its place in the order of batches
 
@@ -99,14 +100,19 @@ func (b *Builder) appendRequest(request []byte, spans int) {
 // Batch closes the batch and returns it; nil when it is empty. It is valid, and
 // the builder not to be used, until Reset.
 func (b *Builder) Batch() *Batch {
-	if b.spans == 0 {
-		return nil
+	if b.batch == nil && b.spans > 0 {
+		b.batch = newBatch(b.request(), b.spans)
 	}
+	return b.batch
+}
+
+// request puts together what was gathered.
+func (b *Builder) request() []byte {
 	if len(b.runs) == 1 && len(b.raw) == 0 {
-		return newBatch(b.runs[0].close(), b.spans)
+		return b.runs[0].close()
 	}
 	if len(b.runs) == 0 {
-		return newBatch(b.raw, b.spans)
+		return b.raw
 	}
 	// One ResourceSpans a resource, the collector's own first.
 	slices.SortStableFunc(b.runs, func(x, y scopeRun) int { return cmp.Compare(x.header.number, y.header.number) })
@@ -121,7 +127,7 @@ func (b *Builder) Batch() *Batch {
 		runs = runs[n:]
 	}
 	b.joined = out
-	return newBatch(out, b.spans)
+	return out
 }
 
 // appendResourceSpans appends the ResourceSpans of runs with one resource.
@@ -158,17 +164,17 @@ func (r *scopeRun) close() []byte {
 	return r.buf[start:]
 }
 
-// Reset empties the builder for the next batch and keeps its memory, unless a
-// batch has swollen it to more than twice the limit.
+// Reset empties the builder for the next batch and keeps its memory, unless the
+// batch has swollen it to more than twice the limit, or is kept ([Batch.Keep]).
 func (b *Builder) Reset() {
 	for i := range b.runs {
 		b.runOfs[b.runs[i].scope] = 0
 	}
-	if b.memory() > 2*b.maxBytes+1<<16 {
+	if b.memory() > 2*b.maxBytes+1<<16 || b.batch != nil && b.batch.Kept() {
 		b.runs, b.raw, b.joined = nil, nil, nil
 	}
 	b.runs, b.raw, b.joined = b.runs[:0], b.raw[:0], b.joined[:0]
-	b.last, b.spans, b.bytes = 0, 0, 0
+	b.batch, b.last, b.spans, b.bytes = nil, 0, 0, 0
 	b.opened = time.Time{}
 }
 

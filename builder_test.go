@@ -265,3 +265,70 @@ func TestBuilderMemory(t *testing.T) {
 		t.Error("keeps nothing of a small batch")
 	}
 }
+
+// TestBuilderOfKeptBatch: memory of a batch that is kept is not used again, other memory is.
+func TestBuilderOfKeptBatch(t *testing.T) {
+	encoded := request(t, 1, 3)
+	scope := &Scope{Name: "a"}
+	for _, shape := range []struct {
+		name   string
+		spans  []*Scope
+		encode bool
+	}{
+		{"one scope", []*Scope{nil}, false},
+		{"several scopes", []*Scope{nil, scope}, false},
+		{"encoded", nil, true},
+		{"both", []*Scope{nil, scope}, true},
+	} {
+		t.Run(shape.name, func(t *testing.T) {
+			core, err := NewCore()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := core.Register()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := core.NewBuilder()
+			next := func(n uint64) *Batch {
+				for _, sc := range shape.spans {
+					s := numbered(n)
+					s.Scope = sc
+					if err := p.TrySubmit(s); err != nil {
+						t.Fatal(err)
+					}
+				}
+				core.ConsumeUpTo(10, b)
+				if shape.encode {
+					b.appendRequest(encoded, 3)
+				}
+				return b.Batch()
+			}
+			first := next(1)
+			if b.Batch() != first {
+				t.Error("the batch is another one when it is asked for again")
+			}
+			start := &first.Bytes()[0]
+			b.Reset()
+			second := next(2)
+			if &second.Bytes()[0] != start {
+				t.Fatal("memory is not used again: the test shows nothing")
+			}
+			was := slices.Clone(second.Bytes())
+			second.Keep()
+			b.Reset()
+			third := next(3)
+			if !slices.Equal(second.Bytes(), was) {
+				t.Error("a batch that is kept was written over")
+			}
+			if third.Kept() {
+				t.Error("the next batch is kept as well")
+			}
+			start = &third.Bytes()[0]
+			b.Reset()
+			if fourth := next(4); &fourth.Bytes()[0] != start {
+				t.Error("memory is not used again any more")
+			}
+		})
+	}
+}

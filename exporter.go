@@ -10,7 +10,8 @@ import (
 //
 // Export is called from several goroutines at once when the collector is allowed
 // concurrent exports. The batch is the caller's: it is valid until Export
-// returns, and an exporter that needs it longer takes a [Batch.Clone]. Export
+// returns, and an exporter that needs it longer takes a [Batch.Clone]; if it only turns out
+// that something may still read the bytes, it says so with [Batch.Keep]. Export
 // should return when ctx ends; one that does not holds its slot of the
 // collector's concurrency until it does, and delays only its own collector.
 // A nil error says that the backend has every span of the batch. An error says

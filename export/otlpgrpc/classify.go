@@ -3,6 +3,7 @@ package otlpgrpc
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -19,7 +20,11 @@ func classify(err error) error {
 	st := status.Convert(err)
 	after, throttled := retryDelay(st)
 	switch st.Code() {
-	case codes.Canceled, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
+	case codes.Canceled, codes.Aborted, codes.OutOfRange, codes.DataLoss:
+	case codes.Unavailable:
+		if strings.Contains(st.Message(), "looked like an HTTP/1.1 header") { // says golang.org/x/net/http2
+			err = fmt.Errorf("%w: this looks like a port for OTLP/HTTP, usually 4318; that of OTLP/gRPC is usually 4317", err)
+		}
 	case codes.DeadlineExceeded:
 		err = fmt.Errorf("%w (%w)", err, context.DeadlineExceeded)
 	case codes.ResourceExhausted:

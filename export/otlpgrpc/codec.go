@@ -3,8 +3,6 @@ package otlpgrpc
 import (
 	"fmt"
 	"io"
-	"slices"
-	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -12,49 +10,22 @@ import (
 	"github.com/ringtail-otel/ringtail/export/internal/otlpclient"
 )
 
-type (
-	request  [][]byte // an encoded ExportTraceServiceRequest in pieces, perhaps compressed
-	response []byte   // an encoded ExportTraceServiceResponse
-)
+// response is an encoded ExportTraceServiceResponse.
+type response []byte
 
 // codec passes encoded messages through. It is used for our calls only and is not
 // registered.
-//
-// grpc-go may read a message after the call has returned: when the receiver answers,
-// or the time is over, before all was written. There is no way to know when it has
-// let go, since it forgets to release what belongs to a stream that has gone. So the
-// bytes are copied, into memory that grpc-go gives back once it is done, and that
-// the garbage collector takes if it does not. docs/design/otlp-export.md says what
-// that costs. A message in pieces is joined by the same copy.
-type codec struct {
-	copied bool // what sends the message takes a copy by itself
-}
+type codec struct{}
 
 // Name makes the content type the usual one, application/grpc+proto.
 func (codec) Name() string { return "proto" }
 
-func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	msg, ok := v.(request)
+func (codec) Marshal(v any) (mem.BufferSlice, error) {
+	r, ok := v.(*request)
 	if !ok {
 		return nil, fmt.Errorf("otlpgrpc: cannot send a %T", v)
 	}
-	if c.copied {
-		data := make(mem.BufferSlice, len(msg))
-		for i, piece := range msg {
-			data[i] = mem.SliceBuffer(piece)
-		}
-		return data, nil
-	}
-	size := 0
-	for _, piece := range msg {
-		size += len(piece)
-	}
-	buf := copies.Get(size)
-	joined := (*buf)[:0]
-	for _, piece := range msg {
-		joined = append(joined, piece...)
-	}
-	return mem.BufferSlice{mem.NewBuffer(buf, copies)}, nil
+	return r.buffers()
 }
 
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -64,30 +35,6 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	*resp = data.Materialize()
 	return nil
-}
-
-// copies holds the memory of messages that grpc-go is about to write. Other than its
-// own pools it does not clear a buffer that will be overwritten.
-var copies mem.BufferPool = new(pool)
-
-type pool struct{ buffers sync.Pool }
-
-// maxPooled is the largest buffer that is kept: a request of the usual maximum.
-const maxPooled = 4 << 20
-
-func (p *pool) Get(n int) *[]byte {
-	buf, ok := p.buffers.Get().(*[]byte)
-	if !ok {
-		buf = new([]byte)
-	}
-	*buf = slices.Grow((*buf)[:0], n)[:n]
-	return buf
-}
-
-func (p *pool) Put(buf *[]byte) {
-	if cap(*buf) <= maxPooled {
-		p.buffers.Put(buf)
-	}
 }
 
 // compression returns the options that make all messages of a connection be

@@ -129,7 +129,7 @@ func dialOptions(cfg *config, creds credentials.TransportCredentials, compressor
 		grpc.WithTransportCredentials(creds),
 		grpc.WithUserAgent(cfg.FullUserAgent()),
 		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(codec{copied: compressor != nil}),
+			grpc.ForceCodecV2(codec{}),
 			grpc.MaxCallRecvMsgSize(otlpclient.MaxResponse),
 			grpc.MaxCallSendMsgSize(1<<31-1), // the receiver says what is too large
 		),
@@ -159,9 +159,11 @@ func dialOptions(cfg *config, creds credentials.TransportCredentials, compressor
 	return opts
 }
 
-const writeBuffer = 512 << 10
+const writeBuffer = 1 << 20
 
-// Export sends a batch. It does not keep anything of it.
+// Export sends a batch, without copying it. If grpc-go may go on reading it after the call,
+// because the receiver answered early, or the time was over, or the connection was lost, the
+// batch is kept ([ringtail.Batch.Keep]).
 func (e *Exporter) Export(ctx context.Context, b *ringtail.Batch) error {
 	return e.client.Export(ctx, b)
 }
@@ -194,12 +196,13 @@ func (e *Exporter) send(ctx context.Context, msg [][]byte) (otlpclient.Answer, e
 		ctx = metadata.NewOutgoingContext(ctx, e.header)
 	}
 	var resp response
-	err := e.conn.Invoke(ctx, method, request(msg), &resp)
+	req := newRequest(msg)
+	err := e.conn.Invoke(ctx, method, req, &resp)
+	a := otlpclient.Answer{Kept: !req.end()}
 	ringtail.ReportStatus(ctx, attribute.Int("rpc.grpc.status_code", int(status.Code(err))))
 	if err != nil {
-		return otlpclient.Answer{}, classify(err)
+		return a, classify(err)
 	}
-	var a otlpclient.Answer
 	a.Rejected, a.Message, a.Err = otlp.ParseTraceResponse(resp)
 	return a, nil
 }

@@ -25,10 +25,10 @@ type Transport struct {
 	// sends the request as it is, in the pieces that it is in.
 	Encode func(dst []byte, request *ringtail.Batch) ([]byte, error)
 
-	// Send makes one attempt to deliver a message, in pieces, and does not touch
-	// them any more after it has returned. What may be tried again is an
-	// [export.RetryableError], a refusal is Refused, the answer to what was
-	// taken is judged by Client.Answer.
+	// Send makes one attempt to deliver a message, in pieces. After it has returned it
+	// touches them only if the answer, which counts for that beside an error too,
+	// says Kept. What may be tried again is an [export.RetryableError], a refusal is
+	// Refused, the answer to what was taken is judged by Client.
 	Send func(ctx context.Context, message [][]byte) (Answer, error)
 
 	// Close releases the connections; exports under way fail.
@@ -40,6 +40,7 @@ type Answer struct {
 	Rejected int64  // spans that it did not take after all
 	Message  string // why, or a warning
 	Err      error  // the answer cannot be understood
+	Kept     bool   // the message may still be read: its memory must not be used again
 }
 
 // Client is an exporter on top of a Transport.
@@ -135,10 +136,15 @@ func asLoss(err error, spans int) error {
 // exportPart sends a request that is not to be split, until it is delivered, or
 // refused, or there is no more time.
 func (c *Client) exportPart(ctx, pauses context.Context, b *ringtail.Batch) error {
-	message := b.Parts()
+	message, keep := b.Parts(), b.Keep
 	if c.transport.Encode != nil {
-		buf := buffers.Get().(*[]byte)
-		defer putBuffer(buf)
+		buf, kept := buffers.Get().(*[]byte), false
+		keep = func() { kept = true }
+		defer func() {
+			if !kept {
+				putBuffer(buf)
+			}
+		}()
 		encoded, err := c.transport.Encode((*buf)[:0], b)
 		if err != nil {
 			return Refused(b.Len(), fmt.Errorf("cannot encode the request: %w", err))
@@ -148,7 +154,14 @@ func (c *Client) exportPart(ctx, pauses context.Context, b *ringtail.Batch) erro
 	return export.Do(pauses, c.cfg.Retry, func(context.Context) error {
 		attempt, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 		defer cancel()
+		kept := true // as it is when Send panics
+		defer func() {
+			if kept {
+				keep()
+			}
+		}()
 		answer, err := c.transport.Send(attempt, message)
+		kept = answer.Kept
 		if err != nil {
 			if last, ok := errors.AsType[refusal](err); ok {
 				return Refused(b.Len(), last.error)

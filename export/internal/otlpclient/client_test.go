@@ -353,6 +353,69 @@ func TestMessagesAreEncodedOnceForAllAttempts(t *testing.T) {
 	})
 }
 
+// TestKeptMessages: what a transport may still read is not used again, neither the batch, if any
+// of its parts is, nor what was encoded.
+func TestKeptMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := NewConfig()
+		cfg.MaxRequest = 1000
+		if err := cfg.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		sent, kept := 0, func() bool { return false }
+		var messages, were [][]byte
+		transport := Transport{
+			Send: func(_ context.Context, msg [][]byte) (Answer, error) {
+				sent++
+				if !kept() {
+					return Answer{}, nil
+				}
+				messages, were = append(messages, msg...), append(were, slices.Concat(msg...))
+				if sent%3 == 0 {
+					panic("in the middle of it")
+				}
+				if sent%3 == 1 {
+					return Answer{Kept: true}, &export.RetryableError{Err: errDown}
+				}
+				return Answer{Kept: true}, nil
+			},
+			Close: func() error { return nil },
+		}
+		try := func(c *Client, b *ringtail.Batch) *ringtail.Batch {
+			defer func() { _ = recover() }()
+			_ = c.Export(t.Context(), b)
+			return b
+		}
+		plain := NewClient(cfg, transport)
+		if b := try(plain, otlptest.Batch(t, 1, 5, 0)); b.Kept() {
+			t.Error("kept by nobody")
+		}
+		for at, how := range map[int]string{1: "fails", 2: "is delivered", 3: "panics"} {
+			sent, kept = 0, func() bool { return sent == at }
+			b := otlptest.Batch(t, 1, 100, 50)
+			try(plain, b)
+			if !b.Kept() || sent < 3 {
+				t.Errorf("part %d, which %s, is kept, and of the whole of %d Kept says %v", at, how, sent, b.Kept())
+			}
+		}
+
+		transport.Encode = func(dst []byte, b *ringtail.Batch) ([]byte, error) { return append(dst, b.Bytes()...), nil }
+		encoding := NewClient(cfg, transport)
+		messages, were, sent, kept = nil, nil, 0, func() bool { return sent%2 == 1 }
+		for i := range 100 {
+			b := otlptest.Batch(t, i, 1, 50)
+			if try(encoding, b); b.Kept() {
+				t.Error("a batch is kept that was copied")
+			}
+		}
+		for i := range messages {
+			if !bytes.Equal(messages[i], were[i]) {
+				t.Errorf("message %d of %d that is kept was written over", i, len(messages))
+			}
+		}
+	})
+}
+
 // A backend that cannot be reached is said so at the first attempt, not after the last.
 func TestTroubleIsSaidWhileThereIsHope(t *testing.T) {
 	for attempts, want := range map[int]string{0: `msg="ringtail: cannot deliver spans yet, trying again" to="" spans=2 error="connection refused"`, 1: ""} {
