@@ -49,6 +49,7 @@ type body struct {
 	buffer *[]byte // nil until something was read
 	used   int
 	held   int // bytes of the budget
+	beside int // that the request holds apart from these
 }
 
 func (b *body) bytes() []byte {
@@ -168,8 +169,8 @@ func (b *body) fillAnnounced(r io.Reader, announced int) error {
 // one byte above max, which is there to notice what is too long, is free.
 func (b *body) grow(n int) error {
 	if more := min(n, b.max) - b.held; more > 0 {
-		if !b.budget.take(more, b.held) {
-			return errOverBudget
+		if !b.budget.take(more, b.beside+b.held) {
+			return b.budget.refusal(b.beside + b.held + more)
 		}
 		b.held += more
 	}

@@ -1,6 +1,9 @@
 package collector
 
-import "sync/atomic"
+import (
+	"fmt"
+	"sync/atomic"
+)
 
 // budget is what the receivers may hold in bytes, all together. It is taken
 // before the work that needs it, so that what cannot be kept is not even read.
@@ -15,9 +18,10 @@ type budget struct {
 // what they announced, or do not send it at all.
 const smallRequest = 1 << 20
 
-// newBudget returns a budget that always has room for one request of the largest size.
+// newBudget returns a budget that has room for one request of the largest size, as it came and
+// unpacked, if it has room for anything.
 func newBudget(limit int64, largest int) *budget {
-	return &budget{limit: limit, reserve: min(limit/4, limit-int64(largest))}
+	return &budget{limit: limit, reserve: max(min(limit/4, limit-2*int64(largest)), 0)}
 }
 
 // take takes n bytes for a request that has some already, or none and says false. Whoever
@@ -33,6 +37,15 @@ func (b *budget) take(n, has int) bool {
 			return true
 		}
 	}
+}
+
+// refusal says why a request that takes so many bytes, all in all, got none: for now, or, if
+// there is no room for it when it is the only one, for good. To come back would not help it.
+func (b *budget) refusal(request int) error {
+	if most := b.limitFor(request); int64(request) > most {
+		return fmt.Errorf("%w: it takes %d bytes of memory while it is received and unpacked, of at most %d (--memory-limit)", errTooLarge, request, most)
+	}
+	return errOverBudget
 }
 
 // limitFor is how much may be held when a request of so many bytes is among it.

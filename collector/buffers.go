@@ -10,9 +10,8 @@ import (
 // It is the process's, not a server's, like the garbage collector whose work it
 // spares.
 //
-// It is gRPC's mem.BufferPool. gRPC's own pools clear every buffer that they give
-// out, which was a quarter of the daemon's CPU in a sketch; these do not, since
-// everything handed out is written over before it is read.
+// What is handed out is not cleared, since it is written over before it is read: that was a
+// quarter of the daemon's CPU in a sketch with grpc-go's own pools.
 var buffers bufferPool
 
 const (
@@ -24,18 +23,24 @@ type bufferPool struct {
 	classes [mostBufferBits - leastBufferBits + 1]sync.Pool // of *[]byte of exactly that capacity
 }
 
+// sizeFor is the capacity of the buffer that Get returns.
+func (p *bufferPool) sizeFor(length int) int {
+	if length > 1<<mostBufferBits {
+		return length
+	}
+	return 1 << max(bits.Len(uint(max(length, 1)-1)), leastBufferBits)
+}
+
 // Get returns a buffer of that length, with anything in it.
 func (p *bufferPool) Get(length int) *[]byte {
-	class := max(bits.Len(uint(max(length, 1)-1)), leastBufferBits) - leastBufferBits
-	if class >= len(p.classes) {
-		b := make([]byte, length)
-		return &b
+	size := p.sizeFor(length)
+	if length <= 1<<mostBufferBits {
+		if b, ok := p.classes[bits.Len(uint(size))-1-leastBufferBits].Get().(*[]byte); ok {
+			*b = (*b)[:length]
+			return b
+		}
 	}
-	if b, ok := p.classes[class].Get().(*[]byte); ok {
-		*b = (*b)[:length]
-		return b
-	}
-	b := make([]byte, length, 1<<(class+leastBufferBits))
+	b := make([]byte, length, size)
 	return &b
 }
 
@@ -47,15 +52,4 @@ func (p *bufferPool) Put(b *[]byte) {
 		return
 	}
 	p.classes[class].Put(b)
-}
-
-// footprint is about what a piece of n bytes takes of memory.
-func footprint(n int) int {
-	switch {
-	case n <= 1<<10: // gRPC takes no buffer of a pool for so little
-		return n + 96
-	case n > 1<<mostBufferBits:
-		return n
-	}
-	return 1 << max(bits.Len(uint(n-1)), leastBufferBits)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"google.golang.org/grpc/encoding"
 )
 
 // zstdWindow is the largest window that a zstd frame may ask for, the largest that
@@ -63,60 +62,4 @@ func decode(encoding string, r io.Reader) (d *decoder, ok bool, err error) {
 		return &decoder{z, func() { z.Reset(nil); zstdReaders.Put(z) }}, true, nil
 	}
 	return nil, false, nil
-}
-
-// grpcCompressor is a compression as gRPC knows it, by a registry of the process, without
-// which it turns compressed requests away. This package unpacks them itself, where the
-// budget is asked as they grow, and sends nothing that is worth compressing; clients in the
-// same process may use it, too.
-type grpcCompressor struct {
-	name    string
-	writers sync.Pool // of resettable
-	make    func() resettable
-}
-
-type resettable interface {
-	io.WriteCloser
-	Reset(io.Writer)
-}
-
-func init() {
-	encoding.RegisterCompressor(&grpcCompressor{name: "gzip", make: func() resettable { return gzip.NewWriter(nil) }})
-	encoding.RegisterCompressor(&grpcCompressor{name: "zstd", make: func() resettable {
-		w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
-		if err != nil {
-			panic(err) // the options are constants
-		}
-		return w
-	}})
-}
-
-func (c *grpcCompressor) Name() string { return c.name }
-
-func (c *grpcCompressor) Compress(w io.Writer) (io.WriteCloser, error) {
-	z, _ := c.writers.Get().(resettable)
-	if z == nil {
-		z = c.make()
-	}
-	z.Reset(w)
-	return &pooledWriter{z, &c.writers}, nil
-}
-
-type pooledWriter struct {
-	resettable
-	pool *sync.Pool
-}
-
-func (w *pooledWriter) Close() error {
-	err := w.resettable.Close()
-	w.pool.Put(w.resettable)
-	return err
-}
-
-func (c *grpcCompressor) Decompress(r io.Reader) (io.Reader, error) {
-	d, _, err := decode(c.name, r)
-	if err != nil {
-		return nil, err
-	}
-	return d, nil // gRPC closes it
 }

@@ -1,9 +1,11 @@
 package collector
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // connections counts them, of both protocols.
@@ -28,7 +30,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.open.Add(1) <= l.limit {
-			return counted(conn, l.leave), nil
+			return &countedConn{Conn: conn, leave: l.leave}, nil
 		}
 		l.leave()
 		l.refused.Add(1)
@@ -43,6 +45,22 @@ type countedConn struct {
 	net.Conn
 	once  sync.Once
 	leave func()
+}
+
+// SyscallConn lets who reads wait without a buffer.
+func (c *countedConn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// CloseWrite says that no more is sent.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 func (c *countedConn) Close() error {

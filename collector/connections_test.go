@@ -71,7 +71,7 @@ func TestConnectionsAreCountedOnce(t *testing.T) {
 	c.open.Add(2)
 	client, server := net.Pipe()
 	defer client.Close()
-	conn := counted(server, c.leave)
+	conn := &countedConn{Conn: server, leave: c.leave}
 	conn.Close()
 	conn.Close()
 	if n := c.open.Load(); n != 1 {

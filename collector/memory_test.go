@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/ringtail-otel/ringtail/internal/unary"
 )
 
 // slowConn is slow with what it sends first, and so holds what it has sent of its requests
@@ -42,7 +44,7 @@ func (s *takeAll) Append(_ context.Context, pieces [][]byte) (int, error) {
 // Two hundred requests of up to 64 MiB at once, over several connections, one of them
 // slow: what is in memory stays near the limit, and who is turned away may come back.
 func TestGRPCMemoryIsBounded(t *testing.T) {
-	const connections, requests, limit = 5, 40, 96 << 20
+	const connections, requests, limit = 5, 40, 128 << 20
 	sink := &takeAll{}
 	s := start(t, sink, func(c *Config) { c.MaxRequestBytes, c.MemoryLimit = 64<<20, limit })
 	message := make([]byte, 64<<20)
@@ -103,9 +105,9 @@ func TestGRPCMemoryIsBounded(t *testing.T) {
 	if mostHeld > limit {
 		t.Errorf("%d bytes were held", mostHeld)
 	}
-	// What has come of requests before they are read, streamWindow each, is beside the limit;
+	// What has come of requests before they are read, unary.Window each, is beside the limit;
 	// and the heap is up to twice what is alive.
-	if most := uint64(2 * (limit + connections*requests*streamWindow)); mostHeap-base > most {
+	if most := uint64(2 * (limit + connections*requests*unary.Window)); mostHeap-base > most {
 		t.Errorf("the heap grew by %d bytes, want at most %d", mostHeap-base, most)
 	}
 	if turnedAway.Load() == 0 || taken.Load() == 0 {

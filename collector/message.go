@@ -6,194 +6,320 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
-	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/status"
+	"github.com/ringtail-otel/ringtail/internal/unary"
 )
-
-// A transportStream is what gRPC's own stream can do that its public interface does not
-// show: it gives the length of a message before the message is read, and the sender gets
-// the right to send more than streamWindow only by Read. That is what makes admission
-// before reading possible.
-type transportStream interface {
-	ReadMessageHeader(header []byte) error
-	Read(n int) (mem.BufferSlice, error) // exactly n bytes
-	RecvCompress() string
-	WriteStatus(*status.Status) error // ends the stream, and any Read; from any goroutine
-}
 
 const (
-	// streamWindow is what a sender may send of a request before any of it is read.
-	streamWindow = 256 << 10
-
 	// standingBytes is what a gRPC request takes from the budget before anything of its
-	// body has come: its goroutine, its header, gRPC's bookkeeping.
-	standingBytes = 8 << 10
+	// body is kept: its header, its place in tables.
+	standingBytes = 1 << 10
 
-	// readSize is what is read of a message at a time. Until then it is in the frames that it
-	// came in, which nobody counts: at a byte each they take 60 times as much. It is no
-	// more than streamWindow, so that reading grants the sender nothing else.
-	readSize = 64 << 10
+	// chunkBytes is how much is kept in one piece.
+	chunkBytes = 64 << 10
 
-	// smallFrame is a frame on which more than a buffer of its own size is spent.
-	smallFrame = 1 << leastBufferBits
+	// prefixBytes precede a message: compressed or not, and its length. (gRPC over HTTP/2,
+	// "Length-Prefixed-Message".)
+	prefixBytes = 5
 )
 
-// A message is one gRPC request's bytes in the pieces that they came in, and what they
-// take from the budget.
+// A message is one gRPC request. Its bytes are where they were read to, and are copied to
+// chunks of the message's own, which are paid for from the budget, only if that is needed
+// again before the message is complete.
 type message struct {
-	watched
-	budget *budget
-	max    int // bytes
+	receiver *receiverGRPC
+	call     *unary.Call
+	encoding string
 
-	header  [5]byte // compressed?, and the length
-	buffers mem.BufferSlice
-	body    body // of a compressed one: unpacked
-	slices  [][]byte
-	held    int // bytes of the budget, without body's
-	memory  int // bytes that buffers take, with what is lost to rounding
+	prefix [prefixBytes]byte
+	have   int // bytes of prefix
+	length int // of the message, when prefix is complete
+	came   int // bytes of it
+
+	chunks  []*[]byte // what came first: full, but for the last
+	kept    int       // bytes in chunks
+	arrived [][]byte  // what came then, where it was read to
+	held    int       // bytes of the budget, without unpacked's
+	body    body      // of a compressed one: unpacked
+
+	pieces   [][]byte     // what the sink is given
+	users    atomic.Int32 // of these: the sink, and who waits for it
+	answered atomic.Bool
+	done     func(spans int, err error) // answer, made once
 }
+
+var _ unary.Body = (*message)(nil)
 
 var messages = sync.Pool{New: func() any { return new(message) }}
 
-// pieces is valid until free.
-func (m *message) pieces() [][]byte {
-	if m.body.buffer != nil {
-		m.slices = append(m.slices[:0], m.body.bytes())
-		return m.slices
+// Why a message is refused.
+var (
+	errNoMessage   = errors.New("the request has no message")
+	errMoreMessage = errors.New("the request has more than one message")
+	errCutMessage  = errors.New("the request ends in the middle of its message")
+)
+
+// Data takes the next bytes.
+func (m *message) Data(p []byte) *unary.Status {
+	if err := m.take(p); err != nil {
+		return m.refuse(err)
 	}
-	m.slices = m.slices[:0]
-	for _, b := range m.buffers {
-		m.slices = append(m.slices, b.ReadOnlyData())
-	}
-	return m.slices
+	return nil
 }
 
-// free gives everything back, to the budget and to the pools.
+func (m *message) take(p []byte) error {
+	if m.have < prefixBytes {
+		n := copy(m.prefix[m.have:], p)
+		m.have += n
+		if p = p[n:]; m.have < prefixBytes {
+			return nil
+		}
+		m.length = int(binary.BigEndian.Uint32(m.prefix[1:]))
+		if most := m.receiver.server.cfg.MaxRequestBytes; m.length > most {
+			return fmt.Errorf("%w: %d bytes, of at most %d (--max-request-bytes)", errTooLarge, m.length, most)
+		}
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	if m.came += len(p); m.came > m.length {
+		return errMoreMessage
+	}
+	m.arrived = append(m.arrived, p)
+	return nil
+}
+
+// Keep copies what has come.
+func (m *message) Keep() *unary.Status {
+	if err := m.keep(); err != nil {
+		return m.refuse(err)
+	}
+	return nil
+}
+
+func (m *message) keep() error {
+	for i, p := range m.arrived {
+		m.arrived[i] = nil
+		for len(p) > 0 {
+			if m.kept%chunkBytes == 0 { // the last one is full
+				if err := m.grow(); err != nil {
+					return err
+				}
+			}
+			chunk := m.chunks[len(m.chunks)-1]
+			n := min(chunkBytes-len(*chunk), len(p))
+			*chunk = append(*chunk, p[:n]...)
+			m.kept += n
+			p = p[n:]
+		}
+	}
+	m.arrived = m.arrived[:0]
+	return nil
+}
+
+// grow takes another chunk, when the budget has it.
+func (m *message) grow() error {
+	n := min(m.length-m.kept, chunkBytes)
+	paid := buffers.sizeFor(n)
+	if b := m.receiver.server.budget; !b.take(paid, m.held) {
+		return b.refusal(m.held + paid)
+	}
+	m.held += paid
+	chunk := buffers.Get(n)
+	*chunk = (*chunk)[:0]
+	m.chunks = append(m.chunks, chunk)
+	return nil
+}
+
+// whole is the message in pieces.
+func (m *message) whole() [][]byte {
+	m.pieces = m.pieces[:0]
+	if m.body.buffer != nil {
+		m.pieces = append(m.pieces, m.body.bytes())
+		return m.pieces
+	}
+	for _, chunk := range m.chunks {
+		m.pieces = append(m.pieces, *chunk)
+	}
+	m.pieces = append(m.pieces, m.arrived...)
+	return m.pieces
+}
+
+// End hands the message on. If it is compressed, or the sink may wait, it gets a goroutine.
+func (m *message) End() {
+	if err := m.complete(); err != nil {
+		m.turnAway(err)
+		return
+	}
+	later, ok := m.receiver.sink.(LaterSink)
+	if !ok || m.prefix[0] != 0 {
+		if err := m.keep(); err != nil {
+			m.turnAway(err)
+			return
+		}
+		go m.run(later)
+		return
+	}
+	m.appendLater(later, m.whole())
+}
+
+func (m *message) complete() error {
+	switch {
+	case m.have == 0:
+		return errNoMessage
+	case m.have < prefixBytes || m.came < m.length:
+		return errCutMessage
+	}
+	return nil
+}
+
+// run unpacks a message and waits for the sink.
+func (m *message) run(later LaterSink) {
+	defer m.catch()
+	if m.prefix[0] != 0 {
+		if err := m.unpack(); err != nil {
+			m.turnAway(err)
+			return
+		}
+	}
+	pieces := m.whole()
+	if later != nil {
+		m.appendLater(later, pieces)
+		return
+	}
+	s := m.receiver.server
+	waiting := patience(s.ctx, s.cfg.BodyTimeout)
+	defer waiting.end()
+	spans, err := m.receiver.sink.Append(waiting, pieces)
+	m.users.Store(1)
+	m.answer(spans, err)
+}
+
+// appendLater gives the message to a sink that may answer before it returns, or after.
+func (m *message) appendLater(sink LaterSink, pieces [][]byte) {
+	m.users.Store(2)
+	defer m.catch()
+	sink.AppendLater(pieces, m.done)
+	m.leave()
+}
+
+// answer is what the sink calls.
+func (m *message) answer(_ int, err error) {
+	m.answered.Store(true)
+	m.call.Reply(m.receiver.kept(err))
+	m.leave()
+}
+
+// leave gives everything back once the sink has returned and has answered.
+func (m *message) leave() {
+	if m.users.Add(-1) == 0 {
+		m.free()
+	}
+}
+
+// catch answers a request that has met a bug. Nobody knows what still has to do with it: it is
+// not used again.
+func (m *message) catch() {
+	if p := recover(); p != nil {
+		status := m.receiver.broken(p)
+		if !m.answered.Load() {
+			m.call.Reply(status)
+		}
+		m.giveBack()
+	}
+}
+
+// Abort lets go of a request that did not come.
+func (m *message) Abort(cause unary.Cause) *unary.Status {
+	r := m.receiver
+	r.server.counts.add(timedOut)
+	m.free()
+	if cause == unary.Late {
+		return r.late
+	}
+	return nil
+}
+
+// turnAway answers a request that has come, and is not for the sink.
+func (m *message) turnAway(err error) {
+	call := m.call
+	call.Reply(m.refuse(err))
+}
+
+// refuse counts why, and lets go.
+func (m *message) refuse(err error) *unary.Status {
+	status := m.receiver.unread(err)
+	m.free()
+	return status
+}
+
 func (m *message) free() {
-	m.body.free()
-	m.drop()
-	m.budget.give(m.held)
-	m.budget, m.held = nil, 0
-	if cap(m.slices) <= 1<<10 {
-		clear(m.slices)
+	m.giveBack()
+	m.receiver, m.call, m.encoding = nil, nil, ""
+	m.have, m.length, m.came = 0, 0, 0
+	m.answered.Store(false)
+	clear(m.arrived)
+	m.arrived = m.arrived[:0]
+	clear(m.pieces)
+	m.pieces = m.pieces[:0]
+	if cap(m.pieces) <= 1<<10 && cap(m.arrived) <= 1<<10 {
 		messages.Put(m)
 	}
 }
 
-// drop frees the bytes as they came.
+// giveBack gives back what the message holds.
+func (m *message) giveBack() {
+	m.body.free()
+	m.drop()
+	m.receiver.server.budget.give(m.held)
+	m.held = 0
+}
+
+// drop gives the chunks back.
 func (m *message) drop() {
-	m.buffers.Free()
-	clear(m.buffers)
-	m.buffers, m.memory = m.buffers[:0], 0
-	if cap(m.buffers) > 1<<10 {
-		m.buffers = nil
+	for i, chunk := range m.chunks {
+		m.chunks[i] = nil
+		buffers.Put(chunk)
 	}
-}
-
-// Why a message was not read.
-var (
-	errNoMessage   = errors.New("the request has no message")
-	errMoreMessage = errors.New("the request has more than one message")
-)
-
-// read reads the one message of a unary call.
-func (m *message) read(s transportStream) error {
-	if err := s.ReadMessageHeader(m.header[:]); err != nil {
-		if err == io.EOF {
-			return errNoMessage
-		}
-		return err
-	}
-	length := binary.BigEndian.Uint32(m.header[1:])
-	if uint64(length) > uint64(m.max) {
-		return fmt.Errorf("%w: %d bytes, of at most %d (--max-request-bytes)", errTooLarge, length, m.max)
-	}
-	if err := m.fill(s, int(length)); err != nil {
-		return err
-	}
-	// The call is complete when its sender says so.
-	switch err := s.ReadMessageHeader(m.header[1:2]); err {
-	case io.EOF:
-	case nil:
-		return errMoreMessage
-	default:
-		return err
-	}
-	if m.header[0] == 0 {
-		return nil
-	}
-	return m.unpack(s.RecvCompress())
-}
-
-// fill reads n bytes. The budget pays for what has come and for what may come: the window.
-func (m *message) fill(s transportStream, n int) error {
-	for at := 0; at < n; {
-		if err := m.hold(m.memory + min(n-at, streamWindow)); err != nil {
-			return err
-		}
-		chunk := min(readSize, n-at)
-		came, err := s.Read(chunk)
-		if err != nil {
-			return err
-		}
-		m.keep(came, chunk)
-		at += chunk
-	}
-	return m.hold(m.memory)
-}
-
-// keep takes what came. Where frames were so small that they waste memory, they are laid
-// together.
-func (m *message) keep(came mem.BufferSlice, n int) {
-	if len(came) > n/smallFrame+2 {
-		together := came.MaterializeToBuffer(&buffers)
-		came.Free()
-		m.buffers = append(m.buffers, together)
-		m.memory += footprint(n)
-		return
-	}
-	for _, b := range came {
-		m.memory += footprint(b.Len())
-	}
-	m.buffers = append(m.buffers, came...)
-}
-
-// hold takes from the budget so that n bytes are held, or gives back what is more.
-func (m *message) hold(n int) error {
-	switch n = max(n, standingBytes); {
-	case n > m.held:
-		if !m.budget.take(n-m.held, m.held) {
-			return errOverBudget
-		}
-	case n < m.held:
-		m.budget.give(m.held - n)
-	}
-	m.held = n
-	return nil
+	m.chunks, m.kept = m.chunks[:0], 0
 }
 
 // unpack replaces the message by what it unpacks to.
-func (m *message) unpack(encoding string) error {
-	if encoding == "" || encoding == "identity" {
+func (m *message) unpack() error {
+	if m.encoding == "" || m.encoding == "identity" {
 		return fmt.Errorf("%w: a message says that it is compressed, and its header does not say how", errEncoding)
 	}
-	m.body.budget, m.body.max = m.budget, m.max
-	compressed := m.buffers.Reader()
-	defer compressed.Close()
-	// Not as it is: gzip is slow with readers of single bytes that it does not know, and
-	// puts a buffer of its own in front of all others.
-	d, known, err := decode(encoding, struct{ io.Reader }{compressed})
+	s := m.receiver.server
+	m.body.budget, m.body.max, m.body.beside = s.budget, s.cfg.MaxRequestBytes, m.held
+	d, known, err := decode(m.encoding, &pieceReader{m.whole()})
 	if !known {
-		return fmt.Errorf("%w: %q; send gzip, zstd or none", errEncoding, encoding)
+		return fmt.Errorf("%w: %q; send gzip, zstd or none", errEncoding, m.encoding)
 	}
 	if err == nil {
 		err = m.body.fill(d, -1)
 		d.Close()
 	}
 	if err != nil {
-		return unpackError(encoding, err)
+		return unpackError(m.encoding, err)
 	}
 	m.drop()
-	return m.hold(0)
+	s.budget.give(m.held - standingBytes)
+	m.held = standingBytes
+	return nil
+}
+
+// pieceReader reads pieces in their order. It has no ReadByte: gzip, which is slow with
+// readers of single bytes that it does not know, puts a buffer in front of it.
+type pieceReader struct{ pieces [][]byte }
+
+func (r *pieceReader) Read(p []byte) (int, error) {
+	for len(r.pieces) > 0 {
+		if n := copy(p, r.pieces[0]); n > 0 || len(p) == 0 {
+			r.pieces[0] = r.pieces[0][n:]
+			return n, nil
+		}
+		r.pieces = r.pieces[1:]
+	}
+	return 0, io.EOF
 }

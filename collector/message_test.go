@@ -4,60 +4,16 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 
-	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/status"
+	"github.com/ringtail-otel/ringtail/internal/unary"
 )
-
-// script is a transportStream that gives a call's bytes in frames of one size, and notes
-// what it was asked for.
-type script struct {
-	wire   []byte
-	frame  int // bytes
-	how    string
-	reads  []int
-	before func(n int) // each Read
-}
 
 // call puts the header of gRPC's framing in front of a message.
 func call(compressed byte, message []byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{compressed}, uint32(len(message))), message...)
 }
-
-func (s *script) ReadMessageHeader(header []byte) error {
-	n := copy(header, s.wire)
-	s.wire = s.wire[n:]
-	switch {
-	case n == 0:
-		return io.EOF
-	case n < len(header):
-		return io.ErrUnexpectedEOF
-	}
-	return nil
-}
-
-func (s *script) Read(n int) (mem.BufferSlice, error) {
-	s.reads = append(s.reads, n)
-	if s.before != nil {
-		s.before(n)
-	}
-	if n > len(s.wire) {
-		return nil, io.ErrUnexpectedEOF
-	}
-	var frames mem.BufferSlice
-	for n > 0 {
-		f := min(s.frame, n)
-		frames = append(frames, mem.Copy(s.wire[:f], &buffers))
-		s.wire, n = s.wire[f:], n-f
-	}
-	return frames, nil
-}
-
-func (s *script) RecvCompress() string             { return s.how }
-func (s *script) WriteStatus(*status.Status) error { return nil }
 
 // pattern is n bytes in which a displacement shows.
 func pattern(n int) []byte {
@@ -68,57 +24,67 @@ func pattern(n int) []byte {
 	return b
 }
 
-func TestMessageComesWhole(t *testing.T) {
-	for _, n := range []int{0, 1, 5, readSize, readSize + 1, streamWindow, 3<<20 + 17} {
-		for _, frame := range []int{1 << 14, 1000, 7} {
-			if n/frame > 1<<18 {
-				continue
-			}
-			want := pattern(n)
-			b := newBudget(64<<20, 16<<20)
-			m := &message{budget: b, max: 16 << 20}
-			s := &script{wire: call(0, want), frame: frame}
-			if err := m.read(s); err != nil {
-				t.Fatalf("%d bytes in frames of %d: %v", n, frame, err)
-			}
-			if got := bytes.Join(m.pieces(), nil); !bytes.Equal(got, want) {
-				t.Errorf("%d bytes in frames of %d came as %d others", n, frame, len(got))
-			}
-			// The budget has what the bytes take: not less than they are, and not much more.
-			if held := int(b.held.Load()); held < n || held > max(2*n+2*smallFrame, standingBytes) {
-				t.Errorf("%d bytes in frames of %d: %d are held", n, frame, held)
-			}
-			if pieces := len(m.pieces()); pieces > n/smallFrame+8 {
-				t.Errorf("%d bytes in frames of %d are kept in %d pieces", n, frame, pieces)
-			}
-			m.free()
-			if held := b.held.Load(); held != 0 {
-				t.Errorf("%d bytes were not given back", held)
-			}
-		}
-	}
+// receiving returns a message that a budget pays for.
+func receiving(b *budget, largest int, how string) *message {
+	b.take(standingBytes, 0)
+	return &message{receiver: &receiverGRPC{server: &Server{budget: b, cfg: Config{MaxRequestBytes: largest}}}, encoding: how, held: standingBytes}
 }
 
-// Each Read, which lets the sender send that much, is paid for before.
-func TestMessageIsPaidBeforeItIsRead(t *testing.T) {
-	const length = 5 << 20
-	b := newBudget(64<<20, 16<<20)
-	m := &message{budget: b, max: 16 << 20}
-	came := 0
-	s := &script{wire: call(0, pattern(length)), frame: 1 << 14}
-	s.before = func(n int) {
-		if held := int(b.held.Load()); held < min(came+streamWindow, length) {
-			t.Errorf("%d bytes have come and a window may, %d are held", came, held)
+// arrive brings a message's bytes in frames of one size, several of them with each read, and
+// writes over what was read as soon as it may.
+func arrive(m *message, wire []byte, frame, read int) *unary.Status {
+	for len(wire) > 0 {
+		n := min(read, len(wire))
+		buffer := bytes.Clone(wire[:n])
+		wire = wire[n:]
+		for rest := buffer; len(rest) > 0; {
+			f := min(frame, len(rest))
+			if status := m.Data(rest[:f]); status != nil {
+				return status
+			}
+			rest = rest[f:]
 		}
-		if n > streamWindow {
-			t.Errorf("%d bytes are read at a time", n)
+		if len(wire) == 0 {
+			return nil
 		}
-		came += n
+		if status := m.Keep(); status != nil {
+			return status
+		}
+		clear(buffer)
 	}
-	if err := m.read(s); err != nil {
-		t.Fatal(err)
+	return nil
+}
+
+func TestMessageComesWhole(t *testing.T) {
+	for _, n := range []int{0, 1, 5, chunkBytes, chunkBytes + 1, unary.Window, 3<<20 + 17} {
+		for _, frame := range []int{1 << 14, 1000, 7} {
+			for _, read := range []int{1, 100, 1 << 16, 1 << 23} {
+				if n/min(frame, read) > 1<<18 {
+					continue
+				}
+				want := pattern(n)
+				b := newBudget(64<<20, 16<<20)
+				m := receiving(b, 16<<20, "")
+				if status := arrive(m, call(0, want), frame, read); status != nil {
+					t.Fatalf("%d bytes in frames of %d are refused", n, frame)
+				}
+				if err := m.complete(); err != nil {
+					t.Fatalf("%d bytes in frames of %d: %v", n, frame, err)
+				}
+				// The budget has what was kept: not less than that, and not much more.
+				if held := int(b.held.Load()); held < m.kept || held > n+chunkBytes+standingBytes {
+					t.Errorf("%d bytes in frames of %d: %d are held", n, frame, held)
+				}
+				if got := bytes.Join(m.whole(), nil); !bytes.Equal(got, want) {
+					t.Errorf("%d bytes in frames of %d, read by %d, came as %d others", n, frame, read, len(got))
+				}
+				m.free()
+				if held := b.held.Load(); held != 0 {
+					t.Errorf("%d bytes were not given back", held)
+				}
+			}
+		}
 	}
-	m.free()
 }
 
 func TestMessagesThatAreRefused(t *testing.T) {
@@ -131,8 +97,8 @@ func TestMessagesThatAreRefused(t *testing.T) {
 		text string
 	}{
 		{name: "no message", wire: nil, want: errNoMessage},
-		{name: "half a header", wire: call(0, good)[:3], want: io.ErrUnexpectedEOF},
-		{name: "half a message", wire: call(0, good)[:50], want: io.ErrUnexpectedEOF},
+		{name: "half a header", wire: call(0, good)[:3], want: errCutMessage},
+		{name: "half a message", wire: call(0, good)[:50], want: errCutMessage},
 		{name: "two messages", wire: append(call(0, good), call(0, good)...), want: errMoreMessage},
 		{name: "too large", wire: call(0, make([]byte, 1<<20+1)), want: errTooLarge, text: "1048577 bytes, of at most 1048576"},
 		{name: "over the budget", wire: call(0, make([]byte, 1<<20)), want: errOverBudget},
@@ -143,10 +109,11 @@ func TestMessagesThatAreRefused(t *testing.T) {
 		{name: "small bomb", wire: call(1, compressed(t, "zstd", make([]byte, 1<<20+1))), how: "zstd", want: errOverBudget},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := &budget{limit: 1 << 19}
-			m := &message{budget: b, max: 1 << 20}
-			s := &script{wire: test.wire, frame: 1 << 14, how: test.how}
-			err := m.read(s)
+			const others = 5 << 19
+			b := &budget{limit: 6 << 19}
+			b.take(others, 0)
+			m := receiving(b, 1<<20, test.how)
+			err := take(m, test.wire)
 			if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%v", err)
 			}
@@ -154,11 +121,29 @@ func TestMessagesThatAreRefused(t *testing.T) {
 				t.Errorf("%d bytes are held", held)
 			}
 			m.free()
-			if held := b.held.Load(); held != 0 {
-				t.Errorf("%d bytes were not given back", held)
+			if held := b.held.Load(); held != others {
+				t.Errorf("%d bytes were not given back", held-others)
 			}
 		})
 	}
+}
+
+// take has a message read, kept and unpacked, and returns what is wrong with it.
+func take(m *message, wire []byte) error {
+	for len(wire) > 0 {
+		n := min(1<<14, len(wire))
+		if err := m.take(wire[:n]); err != nil {
+			return err
+		}
+		if err := m.keep(); err != nil {
+			return err
+		}
+		wire = wire[n:]
+	}
+	if err := m.complete(); err != nil || m.prefix[0] == 0 {
+		return err
+	}
+	return m.unpack()
 }
 
 // Large requests leave a part of the budget to small ones.

@@ -10,10 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/ringtail-otel/ringtail"
 	"github.com/ringtail-otel/ringtail/otlp"
@@ -100,7 +97,7 @@ func readVerdict(err error) (verdict, int, codes.Code) {
 const (
 	overBudget = "ringtail holds as many bytes of unfinished requests as it may (--memory-limit); send again later"
 	queueFull  = "ringtail's queue is full: its exporters are slower than what comes in; send again later"
-	diskFull   = "the disk that ringtail keeps its log on is full; send again later"
+	diskFull   = "the disk that ringtail keeps its log on is full, or its quota is used up; send again later"
 	tooLate    = "ringtail could not keep the request within --body-timeout; send again later"
 	closing    = "ringtail is shutting down; send again later, or elsewhere"
 )
@@ -113,22 +110,12 @@ func overloadText(err error) string {
 		return overBudget
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return tooLate
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return diskFull
 	case errors.Is(err, ringtail.ErrFull):
 		return queueFull
 	}
 	return err.Error() + "; send again later"
-}
-
-// unavailable is how gRPC says it: UNAVAILABLE, which every client retries, with
-// RetryInfo, which a good one obeys. (OTLP specification, "OTLP/gRPC Throttling".)
-func unavailable(text string, delay time.Duration) error {
-	s := status.New(codes.Unavailable, text)
-	if d, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(delay)}); err == nil {
-		s = d
-	}
-	return s.Err()
 }
 
 // retryAfter is how HTTP says it: whole seconds, and not zero of them.

@@ -51,7 +51,7 @@ type Pipeline struct {
 	err      error
 }
 
-var _ Sink = (*Pipeline)(nil)
+var _ LaterSink = (*Pipeline)(nil)
 
 // NewPipeline opens a cursor for each exporter and starts to deliver. Errors name the
 // exporter. It takes over the log and the exporters also when it fails.
@@ -82,30 +82,57 @@ func NewPipeline(cfg PipelineConfig) (*Pipeline, error) {
 // Append lays a request out in the log, in one piece, and validates it there: a
 // request is copied once between the connection and the log.
 func (p *Pipeline) Append(ctx context.Context, pieces [][]byte) (spans int, err error) {
+	room, spans, err := p.layOut(pieces)
+	if err != nil || spans == 0 {
+		return 0, err
+	}
+	if _, err := room.Commit(ctx, spans); err != nil {
+		return spans, refusal(err)
+	}
+	return spans, nil
+}
+
+// AppendLater is Append without waiting for the disk.
+func (p *Pipeline) AppendLater(pieces [][]byte, done func(spans int, err error)) {
+	room, spans, err := p.layOut(pieces)
+	if err != nil || spans == 0 {
+		done(0, err)
+		return
+	}
+	room.CommitThen(spans, func(_ seglog.Position, err error) {
+		if err != nil {
+			err = refusal(err)
+		}
+		done(spans, err)
+	})
+}
+
+// layOut returns a request's place in the log, to be committed, if it has spans.
+func (p *Pipeline) layOut(pieces [][]byte) (room seglog.Reservation, spans int, err error) {
 	size := 0
 	for _, piece := range pieces {
 		size += len(piece)
 	}
 	if size == 0 {
-		return 0, nil
+		return room, 0, nil
 	}
-	room, err := p.log.Reserve(size)
-	if err != nil {
-		return 0, refusal(err)
+	if room, err = p.log.Reserve(size); err != nil {
+		return room, 0, refusal(err)
 	}
-	defer room.Abort() // of no effect after Commit
+	defer func() {
+		if spans == 0 { // or it panicked
+			room.Abort()
+		}
+	}()
 	at := 0
 	for _, piece := range pieces {
 		at += copy(room.Bytes()[at:], piece)
 	}
 	counts, err := otlp.Validate(room.Bytes())
-	if err != nil || counts.Spans == 0 {
-		return 0, err
+	if err != nil {
+		return room, 0, err
 	}
-	if _, err := room.Commit(ctx, counts.Spans); err != nil {
-		return counts.Spans, refusal(err)
-	}
-	return counts.Spans, nil
+	return room, counts.Spans, nil
 }
 
 // refusal says of an error of the log what receivers make of it.

@@ -150,7 +150,7 @@ func TestGRPCRefusesBadCompression(t *testing.T) {
 func TestGRPCTurnsAwayBeyondTheBudget(t *testing.T) {
 	inside, release := make(chan bool), make(chan bool)
 	s := start(t, &sink{answer: func([]byte) error { inside <- true; <-release; return nil }}, func(c *Config) {
-		c.MaxRequestBytes, c.MemoryLimit = standingBytes, standingBytes+1000
+		c.MaxRequestBytes, c.MemoryLimit = 4<<10, 8<<10
 	})
 	conn := dial(t, s)
 	first := make(chan error, 1)

@@ -236,11 +236,11 @@ func TestHTTPEndsSlowSenders(t *testing.T) {
 
 // Beyond the budget a client is turned away before a byte of its body is read.
 func TestHTTPTurnsAwayBeforeReading(t *testing.T) {
-	s := start(t, &sink{}, func(c *Config) { c.MemoryLimit = 1 << 20 })
-	if !s.budget.take(1000, 0) {
+	s := start(t, &sink{}, func(c *Config) { c.MemoryLimit = 2 << 20 })
+	if !s.budget.take(1<<20+1000, 0) {
 		t.Fatal("the budget is used up")
 	}
-	defer s.budget.give(1000)
+	defer s.budget.give(1<<20 + 1000)
 	for _, encoding := range []string{"", "Content-Encoding: gzip\r\n"} {
 		r := connect(t, s, fmt.Sprintf("POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n%sContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", encoding, 1<<20))
 		resp, err := http.ReadResponse(r, nil)

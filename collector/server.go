@@ -11,9 +11,10 @@
 //
 // Files of the receiving side: server.go, who serves and who stops; listen.go and
 // connections.go, on what and for how many; receiver_grpc.go and message.go, receiver_http.go
-// and body.go, the two protocols and how each reads a request; budget.go, admission;
-// sweeper.go and waiting.go, time limits; buffers.go and compression.go, what requests are
-// read into and through; overload.go, what clients are told; cors.go, browsers.
+// and body.go, the two protocols and how each reads a request, after package unary has read
+// gRPC's frames; budget.go, admission; waiting.go, a sink's time; buffers.go and
+// compression.go, what requests are read into and through; overload.go, what clients are told;
+// cors.go, browsers.
 package collector
 
 import (
@@ -27,7 +28,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
+	"github.com/ringtail-otel/ringtail/internal/unary"
 )
 
 // Config says where to listen and how much to take on. [DefaultConfig] has
@@ -59,9 +60,10 @@ type Config struct {
 
 	// MemoryLimit bounds the bytes of requests that are being received. It is
 	// taken as a body comes, and given back when the sink has the request.
-	// Beyond it clients are told to come back. A quarter of it, if MaxRequestBytes leaves
-	// that much, is for requests up to 1 MiB, so that large ones do not keep them out. At
-	// least MaxRequestBytes. Default 256 MiB. What the sink queues is bounded by the sink.
+	// Beyond it clients are told to come back, and one whose request alone takes more that it is too
+	// large. A quarter of it, if MaxRequestBytes leaves that much, is for requests up to 1 MiB, so
+	// that large ones do not keep them out. At least twice MaxRequestBytes: a compressed request
+	// is there as it came, too. Default 256 MiB. What the sink queues is bounded by the sink.
 	MemoryLimit int64
 
 	// HeaderTimeout bounds the time that a client may take to connect and to send
@@ -93,8 +95,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("collector: MaxConnections is %d: want 1 to 1 000 000", c.MaxConnections)
 	case c.MaxRequestBytes < 1<<10 || c.MaxRequestBytes > 1<<30:
 		return fmt.Errorf("collector: MaxRequestBytes is %d: want 1 KiB to 1 GiB", c.MaxRequestBytes)
-	case c.MemoryLimit < int64(c.MaxRequestBytes):
-		return fmt.Errorf("collector: MemoryLimit is %d: want at least MaxRequestBytes, %d", c.MemoryLimit, c.MaxRequestBytes)
+	case c.MemoryLimit < 2*int64(c.MaxRequestBytes):
+		return fmt.Errorf("collector: MemoryLimit is %d: want at least twice MaxRequestBytes, %d", c.MemoryLimit, c.MaxRequestBytes)
 	}
 	for _, d := range []struct {
 		name  string
@@ -115,9 +117,11 @@ type Server struct {
 	budget      *budget
 	counts      counts
 	connections connections
-	sweeper     *sweeper // nil without gRPC
 
-	grpc         *grpc.Server // nil when not served, like its listener
+	ctx    context.Context // of sinks that wait; ends with the server
+	cancel context.CancelFunc
+
+	grpc         *unary.Server // nil when not served, like its listener
 	grpcListener net.Listener
 	http         *http.Server
 	httpListener net.Listener
@@ -126,8 +130,6 @@ type Server struct {
 // counts are the server's own: what the sink never hears of, and what it said.
 type counts struct {
 	accepted, bad, tooLarge, overloaded, timedOut, failed atomic.Uint64
-
-	tinyFrames atomic.Uint64 // connections
 }
 
 // Stats counts requests by what became of them. Requests that are not OTLP at all,
@@ -144,7 +146,6 @@ type Stats struct {
 
 	OpenConnections    int    // now
 	RefusedConnections uint64 // beyond MaxConnections
-	EndedConnections   uint64 // of gRPC clients that sent their requests in tiny frames
 }
 
 // New listens on the addresses of cfg. Errors name the field and its value. The
@@ -170,9 +171,8 @@ func New(cfg Config, sink Sink) (*Server, error) {
 		s.closeListeners()
 		return nil, err
 	}
-	// From here on nothing fails: there are goroutines.
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.grpcListener != nil {
-		s.sweeper = newSweeper(cfg.BodyTimeout)
 		s.grpc = newGRPCServer(s, sink, secure)
 	}
 	if s.httpListener != nil {
@@ -213,7 +213,6 @@ func (s *Server) Stats() Stats {
 		Overloaded: s.counts.overloaded.Load(), TimedOut: s.counts.timedOut.Load(), Failed: s.counts.failed.Load(),
 		HeldBytes:       s.budget.held.Load(),
 		OpenConnections: int(s.connections.open.Load()), RefusedConnections: s.connections.refused.Load(),
-		EndedConnections: s.counts.tinyFrames.Load(),
 	}
 }
 
@@ -224,7 +223,7 @@ func (s *Server) Serve() error {
 	running := 0
 	if s.grpc != nil {
 		running++
-		go func() { errs <- wrap("OTLP/gRPC", s.grpc.Serve(s.grpcListener), grpc.ErrServerStopped) }()
+		go func() { errs <- wrap("OTLP/gRPC", s.grpc.Serve(s.grpcListener), unary.ErrClosed) }()
 	}
 	if s.http != nil {
 		running++
@@ -262,7 +261,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	var stopping sync.WaitGroup
 	var grpcErr, httpErr error
 	if s.grpc != nil {
-		stopping.Go(func() { grpcErr = stopGRPC(ctx, s.grpc) })
+		stopping.Go(func() { grpcErr = s.grpc.Shutdown(ctx) })
 	}
 	if s.http != nil {
 		stopping.Go(func() {
@@ -272,43 +271,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		})
 	}
 	stopping.Wait()
-	s.stopSweeper()
+	s.cancel()
 	// A server that never served does not know its listener.
 	s.closeListeners()
 	return cmp.Or(grpcErr, httpErr)
 }
 
-func stopGRPC(ctx context.Context, g *grpc.Server) error {
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		g.GracefulStop()
-	}()
-	select {
-	case <-stopped:
-		return nil
-	case <-ctx.Done():
-		// GracefulStop goes on waiting for the handlers, which the sink may hold up.
-		g.Stop()
-		return ctx.Err()
-	}
-}
-
 func (s *Server) close() {
 	if s.grpc != nil {
-		s.grpc.Stop()
+		s.grpc.Close()
 	}
 	if s.http != nil {
 		s.http.Close()
 	}
-	s.stopSweeper()
+	s.cancel()
 	s.closeListeners()
-}
-
-func (s *Server) stopSweeper() {
-	if s.sweeper != nil {
-		s.sweeper.stop()
-	}
 }
 
 func (s *Server) closeListeners() {

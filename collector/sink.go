@@ -25,11 +25,27 @@ type Sink interface {
 	Append(ctx context.Context, pieces [][]byte) (spans int, err error)
 }
 
+// A LaterSink is a Sink that does not hold up its caller. The receiver of gRPC then needs no
+// goroutine for a request, nor a copy of it.
+type LaterSink interface {
+	Sink
+
+	// AppendLater is Append without waiting. It calls done once, with what Append would have
+	// returned: before it returns, or later and from another goroutine. It does not keep the
+	// pieces after it has returned. done does not wait for anything either.
+	AppendLater(pieces [][]byte, done func(spans int, err error))
+}
+
 // Memory returns a Sink that hands requests to c, which validates, copies and queues
 // them in memory. It never waits. c stays the caller's.
 func Memory(c *ringtail.Collector) Sink { return memory{c} }
 
 type memory struct{ collector *ringtail.Collector }
+
+// AppendLater answers at once.
+func (m memory) AppendLater(pieces [][]byte, done func(spans int, err error)) {
+	done(m.Append(context.Background(), pieces))
+}
 
 func (m memory) Append(_ context.Context, pieces [][]byte) (int, error) {
 	switch len(pieces) {

@@ -221,6 +221,7 @@ func add(sum *collector.Stats, s collector.Stats) {
 	sum.Overloaded += s.Overloaded
 	sum.TimedOut += s.TimedOut
 	sum.Failed += s.Failed
+	sum.RefusedConnections += s.RefusedConnections
 }
 
 func (d *daemon) received() uint64 { return d.stats().received() }
@@ -358,6 +359,9 @@ func refusals(r collector.Stats) string {
 		if c.n > 0 {
 			fmt.Fprintf(&b, ", %s %s", count(c.n), c.what)
 		}
+	}
+	if n := r.RefusedConnections; n > 0 {
+		fmt.Fprintf(&b, ", %s beyond the limit refused", plural(n, "connection"))
 	}
 	return b.String()
 }

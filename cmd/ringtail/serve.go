@@ -92,7 +92,7 @@ order, 1 some were, or something failed, 2 wrong usage.`,
 	flags.StringVar(&s.whenFull, "when-full", "refuse", "then `DO` what: refuse what comes, or drop_oldest")
 	flags.StringVar(&s.sync, "sync", "group", "sync the log `WHEN`: group (before each acknowledgement), never, or a time as 100ms")
 	flags.Var(&s.maxRequest, "max-request-bytes", "refuse requests above this `SIZE`, before or after decompression")
-	flags.Var(&s.memory, "memory-limit", "receive at most `SIZE` of requests at a time; beyond it clients are told to come back")
+	flags.Var(&s.memory, "memory-limit", "receive at most `SIZE` of requests at a time, at least twice --max-request-bytes; beyond it clients are told to come back")
 	flags.DurationVar(&s.cfg.HeaderTimeout, "header-timeout", s.cfg.HeaderTimeout, "a client may take `TIME` to connect and send a header")
 	flags.DurationVar(&s.cfg.BodyTimeout, "body-timeout", s.cfg.BodyTimeout, "a client may take `TIME` to send the rest of a request")
 	flags.DurationVar(&s.cfg.RetryDelay, "retry-delay", s.cfg.RetryDelay, "clients that are turned away may come back after this `TIME`")
@@ -226,8 +226,8 @@ func (s *serve) validate() error {
 		return usagef("--grpc and --http are both off: there is nothing to receive")
 	case s.maxRequest < 1<<10 || s.maxRequest > 1<<30:
 		return usagef("--max-request-bytes is %v: want 1KiB to 1GiB", &s.maxRequest)
-	case s.memory < s.maxRequest:
-		return usagef("--memory-limit is %v: want at least --max-request-bytes, which is %v", &s.memory, &s.maxRequest)
+	case s.memory < 2*s.maxRequest: // as it came, and unpacked
+		return usagef("--memory-limit is %v: want at least twice --max-request-bytes, which is %v", &s.memory, &s.maxRequest)
 	case !s.inMemory && s.dataDir == "":
 		return usagef("--data-dir is empty: want a directory, or --in-memory")
 	}

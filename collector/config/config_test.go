@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -291,5 +292,18 @@ func TestVariablesMayBeNumbers(t *testing.T) {
 	}
 	if got := c.Pipelines[0].Receivers[0].Config.MaxRequestBytes; got != 5<<20 {
 		t.Errorf("max_recv_msg_size_mib is %d bytes", got)
+	}
+}
+
+// Whoever allows large requests has the memory for one as it came and as it is unpacked.
+func TestLargeRequestsHaveTheirMemory(t *testing.T) {
+	for mib, want := range map[int]int64{5: 256 << 20, 200: 400 << 20, 1024: 2048 << 20} {
+		c, err := Parse([]byte(minimal(fmt.Sprintf("{protocols: {grpc: {max_recv_msg_size_mib: %d}}}", mib), "nop:", "")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := c.Pipelines[0].Receivers[0].Config; r.MaxRequestBytes != mib<<20 || r.MemoryLimit != want {
+			t.Errorf("%d MiB a request: %d bytes, and %d of memory, want %d", mib, r.MaxRequestBytes, r.MemoryLimit, want)
+		}
 	}
 }

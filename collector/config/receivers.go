@@ -31,7 +31,7 @@ func (o *otlpReceiver) apply(c *collector.Config, grpc, http bool) error {
 			return fmt.Errorf("http::%w", err)
 		}
 	}
-	c.MemoryLimit = max(c.MemoryLimit, int64(c.MaxRequestBytes))
+	c.MemoryLimit = max(c.MemoryLimit, 2*int64(c.MaxRequestBytes)) // as it came, and unpacked
 	return o.applyTLS(c, grpc, http)
 }
 
