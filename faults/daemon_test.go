@@ -27,8 +27,10 @@ type plan struct {
 	http      string
 	logBytes  int    // default 64 MiB
 	whenFull  string // default refuse
+	maxAge    time.Duration
 	exporters map[string]exporter
 	grace     time.Duration // --shutdown-timeout; default the patience of a test
+	watch     *watch        // default none
 }
 
 // An exporter is its part of the file.
@@ -69,7 +71,7 @@ func serve(t *testing.T, p plan) *daemon {
 	if d.plan.dir == "" {
 		d.plan.dir = t.TempDir()
 	}
-	d.process = launch(t, d.plan.args(t)...)
+	d.process = d.plan.launch(t)
 	d.plan.grpc = d.await(`OTLP/gRPC +(\S+)`)
 	d.plan.http = d.await(`OTLP/HTTP +http://([^/\s]+)`)
 	d.await("Ctrl-C ends it")
@@ -80,6 +82,15 @@ func serve(t *testing.T, p plan) *daemon {
 func (d *daemon) again() *daemon {
 	d.t.Helper()
 	return serve(d.t, d.plan)
+}
+
+// launch starts the daemon, and does not wait until it listens.
+func (p *plan) launch(t *testing.T) *process {
+	t.Helper()
+	if p.watch != nil {
+		return p.watch.launch(t, p.args(t)...)
+	}
+	return launch(t, p.args(t)...)
 }
 
 // args writes the file and returns the arguments that name it.
@@ -103,8 +114,8 @@ func (p *plan) file() []byte {
 		all := object{
 			"sending_queue": object{
 				"storage": "file_storage", "sizer": "bytes", "queue_size": size, "num_consumers": consumers,
-				"when_full": cmp.Or(p.whenFull, "refuse"),
-				"batch":     object{"max_size": batchSpans, "sizer": "items", "flush_timeout": "10ms"},
+				"when_full": cmp.Or(p.whenFull, "refuse"), "max_age": p.maxAge.String(),
+				"batch": object{"max_size": batchSpans, "sizer": "items", "flush_timeout": "10ms"},
 			},
 			"retry_on_failure": object{"initial_interval": "20ms", "max_interval": "100ms"},
 		}

@@ -10,33 +10,55 @@ import (
 )
 
 // A gate is a network between two programs that can be cut. Shut, it takes connections and
-// closes them, and those that were open.
+// closes them, and those that were open. Left, it refuses them.
 type gate struct {
-	addr   string // where to connect to
-	listen net.Listener
+	addr   string       // where to connect to
+	listen net.Listener // belongs to the test
 	wg     sync.WaitGroup
 
 	mu    sync.Mutex
 	to    string // empty: shut
 	conns map[net.Conn]bool
-	cuts  int // how often it was shut with connections open
+	away  string // what to is when it is back
+	cuts  int    // how often it was shut with connections open
 }
 
 // newGate returns a gate that is shut.
 func newGate(t *testing.T) *gate {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", ownHost()+":0") // so that nobody takes the port while it is left
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &gate{addr: l.Addr().String(), listen: l, conns: map[net.Conn]bool{}}
-	g.wg.Go(g.accept)
+	g.wg.Go(func() { g.accept(l) })
 	t.Cleanup(func() {
-		l.Close()
+		g.leave()
 		g.shut()
 		g.wg.Wait()
 	})
 	return g
+}
+
+// leave lets nobody listen at the gate's address, and closes what is open.
+func (g *gate) leave() {
+	g.listen.Close()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.away, g.to = g.to, ""
+	g.cut()
+}
+
+// back is there again after leave, and open if it was.
+func (g *gate) back(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.listen = l
+	g.open(g.away)
+	g.wg.Go(func() { g.accept(l) })
 }
 
 func (g *gate) open(to string) {
@@ -49,6 +71,11 @@ func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.to = ""
+	g.cut()
+}
+
+// cut closes what is open. The lock is held.
+func (g *gate) cut() {
 	if len(g.conns) > 0 {
 		g.cuts++
 	}
@@ -57,9 +84,9 @@ func (g *gate) shut() {
 	}
 }
 
-func (g *gate) accept() {
+func (g *gate) accept(l net.Listener) {
 	for {
-		c, err := g.listen.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			return
 		}

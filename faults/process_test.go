@@ -29,7 +29,13 @@ type process struct {
 // launch starts the program. It is killed when the test ends, also when the test binary is.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(program, args...), ended: make(chan struct{})}
+	return begin(t, exec.Command(program, args...))
+}
+
+func begin(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	noteSources()
+	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -45,7 +51,7 @@ func launch(t *testing.T, args ...string) *process {
 			t.Errorf("the program has a data race")
 		}
 		if t.Failed() {
-			t.Logf("%s said:\n%s", strings.Join(args, " "), tail(p.stderr.String()))
+			t.Logf("%s said:\n%s", strings.Join(cmd.Args[1:], " "), tail(p.stderr.String()))
 		}
 	})
 	return p
@@ -145,6 +151,16 @@ func (s *transcript) get() (string, <-chan struct{}) {
 func (s *transcript) String() string {
 	text, _ := s.get()
 	return text
+}
+
+// happens waits until a channel is closed.
+func happens(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("not within %v: %s", patience, what)
+	}
 }
 
 // eventually waits until a condition holds that nobody announces.

@@ -85,3 +85,13 @@ func noted(path string) int64 {
 	}
 	return info.Size()
 }
+
+// acknowledged waits until spans are acknowledged that were not before. Their numbers come to the file after a
+// while: the first that appear may be older.
+func acknowledged(t *testing.T, path string) {
+	t.Helper()
+	for range 2 {
+		before := noted(path)
+		eventually(t, "spans are acknowledged", func() bool { return noted(path) > before })
+	}
+}
