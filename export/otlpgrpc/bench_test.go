@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"syscall"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -55,12 +53,6 @@ type leave string
 
 func (l leave) Type() string                 { return string(l) }
 func (leave) Do(r io.Reader) ([]byte, error) { return io.ReadAll(r) }
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // BenchmarkExport sends batches of 4096 spans, about 1 MiB, one after another, to a
 // receiver in the same process, which does not decompress them. cpu-ns/span is user
