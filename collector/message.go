@@ -114,9 +114,15 @@ func (m *message) keep() error {
 			p = p[n:]
 		}
 	}
-	m.arrived = m.arrived[:0]
+	// In tiny frames it takes more than what it points to.
+	if m.arrived = m.arrived[:0]; cap(m.arrived) > mostArrived {
+		m.arrived = nil
+	}
 	return nil
 }
+
+// mostArrived is how many frames the largest of clients' reads usually has, and more.
+const mostArrived = 64
 
 // grow takes another chunk, when the budget has it.
 func (m *message) grow() error {
@@ -206,7 +212,9 @@ func (m *message) appendLater(sink LaterSink, pieces [][]byte) {
 
 // answer is what the sink calls.
 func (m *message) answer(_ int, err error) {
-	m.answered.Store(true)
+	if m.answered.Swap(true) {
+		return // it has panicked since
+	}
 	m.call.Reply(m.receiver.kept(err))
 	m.leave()
 }
@@ -218,15 +226,15 @@ func (m *message) leave() {
 	}
 }
 
-// catch answers a request that has met a bug. Nobody knows what still has to do with it: it is
-// not used again.
+// catch answers a request that has met a bug. Nobody knows what still reads it: neither it nor
+// its memory is used again.
 func (m *message) catch() {
 	if p := recover(); p != nil {
 		status := m.receiver.broken(p)
-		if !m.answered.Load() {
+		if !m.answered.Swap(true) {
 			m.call.Reply(status)
 		}
-		m.giveBack()
+		m.receiver.server.budget.give(m.held + m.body.held)
 	}
 }
 
@@ -263,7 +271,7 @@ func (m *message) free() {
 	m.arrived = m.arrived[:0]
 	clear(m.pieces)
 	m.pieces = m.pieces[:0]
-	if cap(m.pieces) <= 1<<10 && cap(m.arrived) <= 1<<10 {
+	if cap(m.pieces) <= 1<<10 && cap(m.arrived) <= mostArrived {
 		messages.Put(m)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/ringtail-otel/ringtail/internal/unary"
 )
@@ -167,4 +168,22 @@ func TestBudgetKeepsAReserve(t *testing.T) {
 	if b := newBudget(10<<20, 10<<20); !b.fits(10 << 20) {
 		t.Error("the largest request can never be taken")
 	}
+}
+
+// However small the frames are that a client sends, and then nothing: what a request holds
+// while it waits for more was paid for.
+func TestTinyFramesLeaveNothingBehind(t *testing.T) {
+	b := newBudget(64<<20, 16<<20)
+	m := receiving(b, 1<<20, "")
+	wire := call(0, pattern(1 << 20))
+	if status := arrive(m, wire[:10_000], 1, 6500); status != nil {
+		t.Fatal("refused")
+	}
+	if status := m.Keep(); status != nil {
+		t.Fatal("refused")
+	}
+	if size := cap(m.arrived) * int(unsafe.Sizeof(m.arrived[:1][0])); size > standingBytes {
+		t.Errorf("%d bytes are held for the places of frames that were copied", size)
+	}
+	m.free()
 }

@@ -345,21 +345,18 @@ func (c *conn) reset(p []byte) error {
 	case f.stream == 0 || f.stream > c.last:
 		return &mistake{http2.ErrCodeProtocol, "a reset of a stream that was not opened"}
 	}
-	call := c.calls[f.stream]
-	if call != nil {
+	if call := c.calls[f.stream]; call != nil {
 		c.forget(call)
 		call.body.Abort(Gone)
+		c.mu.Lock()
+		c.closed()
+		c.mu.Unlock()
+		call.recycle()
+		return nil
 	}
 	c.mu.Lock()
-	if call != nil {
-		c.closed()
-	} else {
-		c.unwanted(f.stream)
-	}
+	c.unwanted(f.stream)
 	c.mu.Unlock()
-	if call != nil {
-		call.recycle()
-	}
 	return nil
 }
 
