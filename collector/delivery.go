@@ -316,6 +316,7 @@ func (d *delivery) attempt(ctx context.Context, batch *ringtail.Batch) (err erro
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
+			batch.Keep() // nobody knows what it has started
 			err = &ringtail.ExportError{Spans: batch.Len(), Reason: ringtail.ReasonPanic, Err: fmt.Errorf("exporter panicked: %v\n%s", p, debug.Stack())}
 		}
 	}()

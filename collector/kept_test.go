@@ -41,6 +41,10 @@ func (e *keeping) Export(ctx context.Context, b *ringtail.Batch) error {
 	case 1:
 		b.Keep()
 		e.kept = append(e.kept, rest)
+	case 2: // in the middle, and what it has started goes on
+		e.kept = append(e.kept, rest)
+		e.mu.Unlock()
+		panic("a bug")
 	default:
 		e.settled = append(e.settled, rest)
 	}
@@ -51,7 +55,7 @@ func (e *keeping) Export(ctx context.Context, b *ringtail.Batch) error {
 	return e.scripted.Export(ctx, b)
 }
 
-// What an exporter keeps stays as it is, while the log's other memory is used again.
+// What an exporter keeps, or has when it panics, stays as it is, while the log's other memory is used again.
 func TestPipelineLeavesAloneWhatIsKept(t *testing.T) {
 	e := &keeping{}
 	p := pipelineOf(t, memoryLog(t, seglog.Options{MaxBytes: 64 << 10, SegmentBytes: 8 << 10}),

@@ -207,6 +207,8 @@ func (m *message) appendLater(sink LaterSink, pieces [][]byte) {
 	m.users.Store(2)
 	defer m.catch()
 	sink.AppendLater(pieces, m.done)
+	m.body.free() // the sink has a copy, and may answer in a while
+	m.drop(standingBytes)
 	m.leave()
 }
 
@@ -279,18 +281,18 @@ func (m *message) free() {
 // giveBack gives back what the message holds.
 func (m *message) giveBack() {
 	m.body.free()
-	m.drop()
-	m.receiver.server.budget.give(m.held)
-	m.held = 0
+	m.drop(0)
 }
 
-// drop gives the chunks back.
-func (m *message) drop() {
+// drop gives the chunks back, and of the budget all but so much.
+func (m *message) drop(rest int) {
 	for i, chunk := range m.chunks {
 		m.chunks[i] = nil
 		buffers.Put(chunk)
 	}
 	m.chunks, m.kept = m.chunks[:0], 0
+	m.receiver.server.budget.give(m.held - rest)
+	m.held = rest
 }
 
 // unpack replaces the message by what it unpacks to.
@@ -311,9 +313,7 @@ func (m *message) unpack() error {
 	if err != nil {
 		return unpackError(m.encoding, err)
 	}
-	m.drop()
-	s.budget.give(m.held - standingBytes)
-	m.held = standingBytes
+	m.drop(standingBytes)
 	return nil
 }
 

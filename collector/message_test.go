@@ -175,7 +175,7 @@ func TestBudgetKeepsAReserve(t *testing.T) {
 func TestTinyFramesLeaveNothingBehind(t *testing.T) {
 	b := newBudget(64<<20, 16<<20)
 	m := receiving(b, 1<<20, "")
-	wire := call(0, pattern(1 << 20))
+	wire := call(0, pattern(1<<20))
 	if status := arrive(m, wire[:10_000], 1, 6500); status != nil {
 		t.Fatal("refused")
 	}
@@ -186,4 +186,33 @@ func TestTinyFramesLeaveNothingBehind(t *testing.T) {
 		t.Errorf("%d bytes are held for the places of frames that were copied", size)
 	}
 	m.free()
+}
+
+// While a sink that has taken a request thinks about it, only its standing is paid for: the log
+// has a copy, which counts there.
+func TestWhatTheSinkHasTakenIsGivenBack(t *testing.T) {
+	for _, how := range []string{"", "gzip"} {
+		b := newBudget(64<<20, 16<<20)
+		m := receiving(b, 2<<20, how)
+		want := pattern(1 << 20)
+		wire := call(0, want)
+		if how != "" {
+			wire = call(1, compressed(t, how, want))
+		}
+		if err := take(m, wire); err != nil {
+			t.Fatal(err)
+		}
+		before := b.held.Load()
+		m.appendLater(&laterSink{take: func(request []byte, _ func(int, error)) {
+			if !bytes.Equal(request, want) {
+				t.Error("it came as another one")
+			}
+		}}, m.whole())
+		if held := b.held.Load(); before < 1<<20 || held != standingBytes {
+			t.Errorf("%q: %d bytes are held, %d before", how, held, before)
+		}
+		if m.free(); b.held.Load() != 0 {
+			t.Errorf("%q: %d bytes were not given back", how, b.held.Load())
+		}
+	}
 }
