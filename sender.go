@@ -169,6 +169,7 @@ func (s *sender) export(ctx context.Context, b *Batch) (lost Drops, err error) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
+			b.Keep() // what it has started may go on
 			err = &ExportError{Spans: b.Len(), Reason: ReasonPanic, Err: fmt.Errorf("exporter panicked: %v\n%s", p, debug.Stack())}
 			lost = Losses(err, b.Len())
 		}

@@ -279,7 +279,7 @@ func (d *delivery) ship(ctx context.Context, s *shipment) {
 func (d *delivery) deliver(ctx context.Context, batch *ringtail.Batch) (lost ringtail.Drops, ok bool) {
 	panics := 0
 	err := export.Do(ctx, d.cfg.Retry, func(ctx context.Context) error {
-		err := d.attempt(ctx, batch)
+		err := d.attempt(ctx, d.cfg.Exporter, batch)
 		d.note(err)
 		lost = ringtail.Losses(err, batch.Len())
 		if lost.Of(ringtail.ReasonPanic) > 0 {
@@ -311,7 +311,7 @@ func final(lost *ringtail.Drops) bool {
 }
 
 // attempt exports a batch once.
-func (d *delivery) attempt(ctx context.Context, batch *ringtail.Batch) (err error) {
+func (d *delivery) attempt(ctx context.Context, to ringtail.Exporter, batch *ringtail.Batch) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	defer func() {
@@ -320,7 +320,7 @@ func (d *delivery) attempt(ctx context.Context, batch *ringtail.Batch) (err erro
 			err = &ringtail.ExportError{Spans: batch.Len(), Reason: ringtail.ReasonPanic, Err: fmt.Errorf("exporter panicked: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	return d.cfg.Exporter.Export(ctx, batch)
+	return to.Export(ctx, batch)
 }
 
 // note keeps account of how the exporter is doing.
@@ -350,7 +350,7 @@ func (d *delivery) bury(ctx context.Context, batch *ringtail.Batch) bool {
 	forever := d.cfg.Retry
 	forever.MaxElapsed, forever.MaxAttempts = -1, 0
 	return export.Do(ctx, forever, func(ctx context.Context) error {
-		err := d.cfg.DeadLetter.Export(ctx, batch)
+		err := d.attempt(ctx, d.cfg.DeadLetter, batch)
 		if err == nil {
 			return nil
 		}

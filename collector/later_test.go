@@ -82,7 +82,7 @@ func TestRequestsThatAreNotAnsweredInTime(t *testing.T) {
 		t.Errorf("%v", st)
 	}
 	(<-late)(1, nil)
-	if got := s.Stats(); got.Accepted != 1 || got.HeldBytes != 0 {
+	if got := s.Stats(); got.Accepted != 0 || got.Overloaded != 1 || got.HeldBytes != 0 {
 		t.Errorf("%+v", got)
 	}
 	go func() { (<-late)(1, nil) }()

@@ -217,7 +217,10 @@ func (m *message) answer(_ int, err error) {
 	if m.answered.Swap(true) {
 		return // it has panicked since
 	}
-	m.call.Reply(m.receiver.kept(err))
+	v, status := m.receiver.kept(err)
+	if !m.call.Reply(status) {
+		m.receiver.server.counts.takeBack(v) // the clock has answered, and counted
+	}
 	m.leave()
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -58,21 +59,25 @@ func comesBack(err error) bool {
 	return errors.As(err, &r) && r.Retryable()
 }
 
-func (c *counts) add(v verdict) {
+func (c *counts) add(v verdict) { c.of(v).Add(1) }
+
+// takeBack is for a request whose client was told otherwise meanwhile.
+func (c *counts) takeBack(v verdict) { c.of(v).Add(^uint64(0)) }
+
+func (c *counts) of(v verdict) *atomic.Uint64 {
 	switch v {
 	case accepted:
-		c.accepted.Add(1)
+		return &c.accepted
 	case bad:
-		c.bad.Add(1)
+		return &c.bad
 	case tooLarge:
-		c.tooLarge.Add(1)
+		return &c.tooLarge
 	case overloaded:
-		c.overloaded.Add(1)
+		return &c.overloaded
 	case timedOut:
-		c.timedOut.Add(1)
-	default:
-		c.failed.Add(1)
+		return &c.timedOut
 	}
+	return &c.failed
 }
 
 // readVerdict says what becomes of a request that could not be read or unpacked.

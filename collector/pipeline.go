@@ -79,8 +79,8 @@ func NewPipeline(cfg PipelineConfig) (*Pipeline, error) {
 	return p, nil
 }
 
-// Append lays a request out in the log, in one piece, and validates it there: a
-// request is copied once between the connection and the log.
+// Append lays a request out in the log, in one piece, and validates it there. That is the
+// only copy that the pipeline makes.
 func (p *Pipeline) Append(ctx context.Context, pieces [][]byte) (spans int, err error) {
 	room, spans, err := p.layOut(pieces)
 	if err != nil || spans == 0 {

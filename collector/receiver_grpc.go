@@ -41,12 +41,14 @@ type receiverGRPC struct {
 	server *Server
 	sink   Sink
 	full   *unary.Status // for when the budget is used up
-	late   *unary.Status
+	late   *unary.Status // for slow clients
+	slow   *unary.Status // for when the sink is slow
 }
 
 func newGRPCServer(s *Server, sink Sink, secure *tls.Config) *unary.Server {
 	r := &receiverGRPC{
 		server: s, sink: sink, full: unavailable(overBudget, s.cfg.RetryDelay),
+		slow: unavailable(tooLate, s.cfg.RetryDelay),
 		late: newStatus(codes.DeadlineExceeded, "the request did not come within --body-timeout"),
 	}
 	if secure != nil {
@@ -56,7 +58,7 @@ func newGRPCServer(s *Server, sink Sink, secure *tls.Config) *unary.Server {
 	return unary.New(unary.Config{
 		Handler: r, TLS: secure, MaxCalls: maxCalls,
 		HeaderTimeout: s.cfg.HeaderTimeout, BodyTimeout: s.cfg.BodyTimeout,
-		Unanswered: unavailable(tooLate, s.cfg.RetryDelay),
+		Unanswered: r.unanswered,
 		Idle:       idleGRPC, PingAfter: pingAfter, Patience: pingPatience,
 		Misdirected: "ringtail receives OTLP/gRPC here, which is HTTP/2. OTLP/HTTP has a port of its own, 4318 by default.",
 	})
@@ -100,21 +102,28 @@ func (r *receiverGRPC) unread(err error) *unary.Status {
 	return newStatus(code, err.Error())
 }
 
-// kept is called with the sink's answer.
-func (r *receiverGRPC) kept(err error) *unary.Status {
+// kept says what the sink's answer means, and counts it. It does so before the client knows.
+func (r *receiverGRPC) kept(err error) (verdict, *unary.Status) {
 	s := r.server
-	switch s.counts.judge(err) {
+	v := s.counts.judge(err)
+	switch v {
 	case accepted:
-		return nil
+		return v, nil
 	case bad:
-		return newStatus(codes.InvalidArgument, err.Error())
+		return v, newStatus(codes.InvalidArgument, err.Error())
 	case overloaded:
-		return unavailable(overloadText(err), s.cfg.RetryDelay)
+		return v, unavailable(overloadText(err), s.cfg.RetryDelay)
 	case tooLarge:
-		return newStatus(codes.ResourceExhausted, err.Error())
+		return v, newStatus(codes.ResourceExhausted, err.Error())
 	default:
-		return newStatus(codes.Internal, err.Error())
+		return v, newStatus(codes.Internal, err.Error())
 	}
+}
+
+// unanswered is what a client is told whose request the sink has had for --body-timeout.
+func (r *receiverGRPC) unanswered() *unary.Status {
+	r.server.counts.add(overloaded)
+	return r.slow
 }
 
 // broken is the answer to a request that met a bug of ours. It costs that request, and not the process,

@@ -199,6 +199,9 @@ func (s *Server) GRPCAddr() net.Addr { return addr(s.grpcListener) }
 // HTTPAddr returns the address that OTLP/HTTP is served on, nil if it is not.
 func (s *Server) HTTPAddr() net.Addr { return addr(s.httpListener) }
 
+// TLS says whether clients need TLS.
+func (s *Server) TLS() bool { return s.cfg.TLS != TLS{} }
+
 func addr(l net.Listener) net.Addr {
 	if l == nil {
 		return nil

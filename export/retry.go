@@ -119,7 +119,8 @@ func retryableAmong(errs []error) (after time.Duration, ok bool) {
 // it is; Do does not end an attempt that runs.
 //
 // The error is op's last one, and wraps it: with the number of attempts, the time
-// they took, and why there was no other, if there could have been one. It is not ctx's
+// they took, and why there was no other, if there could have been one; where only one is
+// allowed it is the error as it is. It is not ctx's
 // error, unless op returned that: what an attempt ran into tells more than that
 // the time was over.
 func Do(ctx context.Context, cfg RetryConfig, op func(context.Context) error) error {
@@ -150,6 +151,9 @@ func Do(ctx context.Context, cfg RetryConfig, op func(context.Context) error) er
 				timer.Stop()
 				why = context.Cause(ctx).Error()
 			}
+		}
+		if cfg.MaxAttempts == 1 && ctx.Err() == nil {
+			return err // who allows one attempt knows that there was no other
 		}
 		return fmt.Errorf("gave up after %d attempts in %v (%s): %w", attempt, rounded(time.Since(started)), why, err)
 	}

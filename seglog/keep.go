@@ -144,33 +144,40 @@ func (c *Cursor) write(r *record) (err error) {
 // clean deletes the segments that every cursor has passed, and those that were forced
 // out, oldest first.
 func (l *Log) clean() {
-	d := l.disk
-	for {
-		l.mu.Lock()
-		s := l.deletable()
-		l.mu.Unlock()
-		if s == nil {
-			break
-		}
-		d.readers.forget(s)
-		err := d.fs.Remove(s.name)
-		if isNotExist(err) {
-			err = nil
-		}
-		l.mu.Lock()
-		d.stuck = err
-		if err == nil {
-			l.deleted(s)
-		}
-		l.mu.Unlock()
-		if err == nil {
-			err = d.fs.SyncDir(d.dir)
-		}
-		if err != nil {
-			d.stores.Warn(l.logger, "cannot delete a segment that nobody needs", slog.Any("error", err))
-			break
-		}
+	for l.cleanOne() {
 	}
+}
+
+// cleanOne deletes a segment, if there is one. Nobody makes a cursor meanwhile, which would
+// begin there.
+func (l *Log) cleanOne() bool {
+	d := l.disk
+	d.storing.Lock()
+	defer d.storing.Unlock()
+	l.mu.Lock()
+	s := l.deletable()
+	l.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	d.readers.forget(s)
+	err := d.fs.Remove(s.name)
+	if isNotExist(err) {
+		err = nil
+	}
+	l.mu.Lock()
+	d.stuck = err
+	if err == nil {
+		l.deleted(s)
+	}
+	l.mu.Unlock()
+	if err == nil {
+		err = d.fs.SyncDir(d.dir)
+	}
+	if err != nil {
+		d.stores.Warn(l.logger, "cannot delete a segment that nobody needs", slog.Any("error", err))
+	}
+	return err == nil
 }
 
 // deletable returns the first segment that can go, which nobody can want after a crash

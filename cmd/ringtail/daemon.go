@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ringtail-otel/ringtail"
@@ -88,7 +89,10 @@ func (d *daemon) add(plan config.Pipeline, env config.Environment) error {
 	for _, r := range plan.Receivers {
 		s, err := collector.New(r.Config, pipeline)
 		if err != nil {
-			return fmt.Errorf("%w\nIs another collector running there? Choose another address, or off", err)
+			if errors.Is(err, syscall.EADDRINUSE) {
+				err = fmt.Errorf("%w\nIs another collector running there? Choose another address, or off", err)
+			}
+			return err
 		}
 		p.servers = append(p.servers, s)
 	}
@@ -138,7 +142,11 @@ func (d *daemon) greet(p page) {
 				fmt.Fprintf(p, "  OTLP/gRPC   %s\n", a)
 			}
 			if a := s.HTTPAddr(); a != nil {
-				fmt.Fprintf(p, "  OTLP/HTTP   http://%s/v1/traces\n", a)
+				scheme := "http"
+				if s.TLS() {
+					scheme = "https"
+				}
+				fmt.Fprintf(p, "  OTLP/HTTP   %s://%s/v1/traces\n", scheme, a)
 			}
 		}
 		if part.plan.LogDir == "" {

@@ -37,16 +37,18 @@ func (call *Call) recycle() {
 
 // Reply answers a call that was handed over by End: with success if status is nil, and that
 // is an empty message. It may be called by any goroutine, once; it does not wait for
-// the network. The call is not to be touched afterwards.
-func (call *Call) Reply(status *Status) {
+// the network. The call is not to be touched afterwards. It is false when that was too late, and
+// the client has the answer of Config.Unanswered.
+func (call *Call) Reply(status *Status) (inTime bool) {
 	c := call.conn
 	c.mu.Lock()
-	if !call.answered { // not too late
+	if inTime = !call.answered; inTime {
 		c.answer(call, status)
 		c.flushSoon()
 	}
 	c.mu.Unlock()
 	call.recycle()
+	return inTime
 }
 
 // call begins a call, or ends the content of one with what comes behind it.

@@ -165,7 +165,7 @@ func (c *conn) look(now uint64) {
 		return // the handshake has a deadline
 	}
 	for call := c.waiting.first; call != nil && now-call.began > s.ticks(cfg.BodyTimeout); call = c.waiting.first {
-		c.answer(call, cfg.Unanswered)
+		c.answer(call, cfg.Unanswered())
 	}
 	limit := s.ticks(cfg.BodyTimeout)
 	if c.vital.Load() {

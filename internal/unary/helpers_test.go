@@ -34,7 +34,7 @@ func config(h Handler) Config {
 	return Config{
 		Handler: h, MaxCalls: 8,
 		HeaderTimeout: time.Hour, BodyTimeout: time.Hour, Idle: time.Hour, PingAfter: time.Hour, Patience: time.Hour,
-		Unanswered:  NewStatus(14, "unanswered", nil),
+		Unanswered:  func() *Status { return NewStatus(14, "unanswered", nil) },
 		Misdirected: "HTTP/2 is spoken here",
 	}
 }

@@ -21,8 +21,9 @@ type Config struct {
 	// HeaderTimeout is for the handshake and the greeting of a connection, and for each
 	// header; BodyTimeout for the rest of a request, and again for its answer.
 	HeaderTimeout, BodyTimeout time.Duration
-	// Unanswered answers a call that the handler did not answer in time.
-	Unanswered *Status
+	// Unanswered answers a call that the handler did not answer in time. It is called by the
+	// clock, which it must not hold up.
+	Unanswered func() *Status
 	// Idle is how long a connection without calls is kept. A peer from which nothing has
 	// come for PingAfter is asked for a sign of life, and has Patience for it, and as long for
 	// reading what it was sent.
