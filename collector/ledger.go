@@ -3,6 +3,7 @@ package collector
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/ringtail-otel/ringtail"
@@ -41,19 +42,26 @@ type ledgerState struct {
 	Told      uint64            `json:"told,omitempty"`
 }
 
+// encode is called for each batch, and so does without package json.
 func (l *ledger) encode() []byte {
-	s := ledgerState{Delivered: l.delivered, Told: l.told}
+	b := append(make([]byte, 0, 64), `{"delivered":`...)
+	b = strconv.AppendUint(b, l.delivered, 10)
+	open := `,"dropped":{`
 	for r, n := range l.dropped.All() {
-		if s.Dropped == nil {
-			s.Dropped = make(map[string]uint64)
-		}
-		s.Dropped[r.String()] = n
+		b = append(b, open...)
+		b = strconv.AppendQuote(b, r.String())
+		b = append(b, ':')
+		b = strconv.AppendUint(b, n, 10)
+		open = ","
 	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // numbers and strings
+	if open == "," {
+		b = append(b, '}')
 	}
-	return b
+	if l.told > 0 {
+		b = append(b, `,"told":`...)
+		b = strconv.AppendUint(b, l.told, 10)
+	}
+	return append(b, '}')
 }
 
 func decodeLedger(state []byte) (ledger, error) {
