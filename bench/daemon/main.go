@@ -56,7 +56,7 @@ func run() error {
 	flag.BoolVar(&o.rivals, "rivals", true, "measure the OpenTelemetry Collector too")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each contender runs")
 	flag.StringVar(&o.rows, "rows", "", "run only the rows whose name matches this regular expression")
-	flag.StringVar(&o.dir, "dir", os.TempDir(), "keep logs in a new directory in this one, which should be on a disk with 8 GB to spare")
+	flag.StringVar(&o.dir, "dir", os.TempDir(), "keep logs in a new directory in this one, which should be on a disk with 14 GB to spare")
 	raw := flag.String("raw", "", "record the results in this file (default results/daemon.json, for a run of all rows)")
 	results := flag.String("results", "", "rewrite the table in this file, between <!-- daemon:begin --> and <!-- daemon:end -->")
 	readme := flag.String("readme", "", "rewrite the table, in short, in this file, likewise")

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,6 +126,10 @@ func (h *httpSender) judge(resp *http.Response, answer []byte) outcome {
 	o := outcome{verdict: refusedForGood, code: strconv.Itoa(resp.StatusCode), text: resp.Status}
 	if _, text, err := parse(answer); err == nil && text != "" {
 		o.text = fmt.Sprintf("%s: %s", resp.Status, text)
+	} else if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+		// Something else than a receiver, or than one of HTTP.
+		text, _, _ := strings.Cut(string(answer[:min(len(answer), 300)]), "\n")
+		o.text = fmt.Sprintf("%s: %s", resp.Status, strings.TrimSpace(text))
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

@@ -88,7 +88,8 @@ func (c *conn) serve() {
 	if cfg := &c.server.cfg; cfg.TLS != nil {
 		secure := tls.Server(wire, cfg.TLS)
 		c.nc.SetDeadline(time.Now().Add(cfg.HeaderTimeout))
-		if secure.Handshake() != nil {
+		if err := secure.Handshake(); err != nil {
+			c.unencrypted(err)
 			return
 		}
 		c.nc.SetDeadline(time.Time{})
@@ -233,18 +234,42 @@ var (
 // complain tells the client why its connection ends, and reads for a while what it had sent
 // before it heard that. Closed at once, the connection could lose the client the last answers.
 func (c *conn) complain(err error) {
-	var words []byte
 	var m *mistake
 	switch {
 	case errors.Is(err, errHTTP1):
-		words = []byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" +
-			c.server.cfg.Misdirected + "\n")
+		c.lastWords(c.server.misdirected())
 	case errors.As(err, &m):
-		words = appendGoAway(nil, c.opened, m.code, m.text)
+		c.lastWords(appendGoAway(nil, c.opened, m.code, m.text))
 	case errors.Is(err, errDone):
-	default:
-		return // the network's
+		c.lastWords(nil)
+	} // others are the network's
+}
+
+// unencrypted tells a client that it should have begun with TLS, if that is what was wrong.
+func (c *conn) unencrypted(handshake error) {
+	var plain tls.RecordHeaderError
+	if !errors.As(handshake, &plain) || plain.Conn == nil {
+		return
 	}
+	c.mu.Lock()
+	c.wire = c.nc
+	c.mu.Unlock()
+	if string(plain.RecordHeader[:]) != http2.ClientPreface[:len(plain.RecordHeader)] {
+		c.lastWords(c.server.misdirected())
+		return
+	}
+	words := appendFrame(nil, 0, http2.FrameSettings, 0, 0)
+	c.lastWords(appendGoAway(words, 0, http2.ErrCodeInadequateSecurity, "this port takes connections with TLS only"))
+}
+
+// misdirected is for clients that speak HTTP/1.
+func (s *Server) misdirected() []byte {
+	return []byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" +
+		s.cfg.Misdirected + "\n")
+}
+
+// lastWords sends what there is and these, and reads on for a while.
+func (c *conn) lastWords(words []byte) {
 	c.nc.SetDeadline(time.Now().Add(farewell))
 	c.cork(true)
 	c.flushing.Wait() // there will be no more of them

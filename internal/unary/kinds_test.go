@@ -172,3 +172,35 @@ func TestHandshake(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 }
+
+// Who begins without TLS is told, by either protocol.
+func TestClientsWithoutTLS(t *testing.T) {
+	leaks(t)
+	cfg := config(newExchange())
+	cfg.TLS, _ = secure(t)
+	_, address := start(t, cfg)
+	conn := func(words string) net.Conn {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(patience))
+		io.WriteString(conn, words)
+		return conn
+	}
+	f := http2.NewFramer(io.Discard, conn(http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
+	if frame, err := f.ReadFrame(); err != nil || frame.Header().Type != http2.FrameSettings {
+		t.Fatalf("%v, %v", frame, err)
+	}
+	frame, err := f.ReadFrame()
+	if g, ok := frame.(*http2.GoAwayFrame); !ok || g.ErrCode != http2.ErrCodeInadequateSecurity || !strings.Contains(string(g.DebugData()), "TLS") {
+		t.Errorf("%v, %v", frame, err)
+	}
+	if text, err := io.ReadAll(conn("GET / HTTP/1.1\r\n\r\n")); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 400 ") {
+		t.Errorf("%q, %v", text, err)
+	}
+	if text, err := io.ReadAll(conn("\x15\x03\x01\x00\x02\x02\x46")); err != nil || strings.Contains(string(text), "HTTP") {
+		t.Errorf("an alert of TLS: %q, %v", text, err)
+	}
+}
