@@ -21,6 +21,13 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// allGivenBack waits until requests hold nothing of the budget: a client may have its answer a moment
+// before that.
+func allGivenBack(t testing.TB, s *Server) {
+	t.Helper()
+	eventually(t, "the budget to be given back", func() bool { return s.Stats().HeldBytes == 0 })
+}
+
 // idle opens a connection that speaks the protocol as far as its greeting, and then rests.
 func idle(t testing.TB, addr net.Addr, protocol string) net.Conn {
 	t.Helper()

@@ -35,6 +35,10 @@ const (
 	// farewell is how long a connection that is done stays open for what the client has
 	// sent meanwhile. Closed at once, it could lose the client its last answers.
 	farewell = time.Second
+
+	// deaf is how long a client may take to hear that the server leaves. Nobody else should
+	// wait for one that does not.
+	deaf = 3 * time.Second
 )
 
 // conn is a connection. What has no other note belongs to the goroutine that reads it.
@@ -187,7 +191,8 @@ func (c *conn) look(now uint64) {
 	case silent > s.ticks(cfg.PingAfter+cfg.Patience):
 		c.nc.Close()
 	}
-	if c.open == 0 && began == 0 && now-c.idleSince > s.ticks(cfg.Idle) {
+	if c.open == 0 && began == 0 && now-c.idleSince > s.ticks(cfg.Idle) ||
+		c.draining != 0 && now-c.draining > s.ticks(deaf) {
 		c.leave()
 	}
 	c.flushSoon()

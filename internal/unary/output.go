@@ -39,9 +39,9 @@ type output struct {
 	callWindows map[uint32]int64 // what was added to it for calls in held, as long as it is too small
 	held        []uint32         // calls that are answered when the client takes it
 
-	draining bool // the client was told not to begin calls
-	gone     bool // what it begins is not looked at
-	done     bool // nothing is to be done any more
+	draining uint64 // ticks: when the client was told not to begin calls; 0: it was not
+	gone     bool   // what it begins is not looked at
+	done     bool   // nothing is to be done any more
 
 	stuck     uint64 // ticks: when the write under way began; 0: none is
 	idleSince uint64 // ticks: when open became 0
@@ -184,8 +184,8 @@ func (c *conn) drain() {
 	switch {
 	case !c.hello:
 		c.nc.Close()
-	case !c.draining:
-		c.draining = true
+	case c.draining == 0 && !c.gone:
+		c.draining = c.server.tick.Load()
 		c.out = appendGoAway(c.room(), maxWindow, http2.ErrCodeNo, "")
 		c.out = appendPing(c.out, false, leaving)
 		c.flushSoon()
@@ -197,7 +197,7 @@ func (c *conn) leave() {
 	if c.gone {
 		return
 	}
-	c.draining, c.gone = true, true
+	c.gone = true
 	c.out = appendGoAway(c.room(), c.opened, http2.ErrCodeNo, "")
 	if c.open == 0 {
 		c.finish()

@@ -75,6 +75,10 @@ func TestWhatTakesTooLong(t *testing.T) {
 			cfg, []any{hello, begun(1), func(c *conn) { c.drain() }, pass(s), more().raw(http2.FramePing, 1, 0, string(leaving[:])).raw(http2.FramePing, 1, 0, string(leaving[:])).Bytes(), pass(20 * s), call(3, "/a")},
 			[]string{"SETTINGS ACK", "GOAWAY 2147483647 NO_ERROR ", "PING leaving", "GOAWAY 1 NO_ERROR ", "1: 200 4 late", "RST_STREAM 1 NO_ERROR"},
 		},
+		"a farewell": {
+			cfg, []any{hello, call(1, "/later"), func(c *conn) { c.drain() }, pass(deaf), call(3, "/a"), answer},
+			[]string{"SETTINGS ACK", "GOAWAY 2147483647 NO_ERROR ", "PING leaving", "GOAWAY 1 NO_ERROR ", "1: OK"},
+		},
 		"an answer": {cfg, []any{hello, call(1, "/later"), pass(20 * s), answer, call(3, "/a")}, []string{"SETTINGS ACK", "1: 200 14 unanswered", "3: OK"}},
 		"an answer to a slow body": {
 			cfg, []any{hello, more().open(1, "/later").Bytes(), pass(15 * s), more().data(1, true, "x").Bytes(), pass(15 * s), answer},
