@@ -18,8 +18,9 @@ type budget struct {
 // what they announced, or do not send it at all.
 const smallRequest = 1 << 20
 
-// newBudget returns a budget that has room for one request of the largest size, as it came and
-// unpacked, if it has room for anything.
+// newBudget returns a budget whose reserve leaves room for one request of the largest size, as it
+// came and unpacked. With a limit of just twice that, what is beside its bytes (standingBytes, chunks
+// that are not full) makes one too large that does not shrink when it is compressed.
 func newBudget(limit int64, largest int) *budget {
 	return &budget{limit: limit, reserve: max(min(limit/4, limit-2*int64(largest)), 0)}
 }

@@ -40,7 +40,7 @@ type message struct {
 	chunks  []*[]byte // what came first: full, but for the last
 	kept    int       // bytes in chunks
 	arrived [][]byte  // what came then, where it was read to
-	held    int       // bytes of the budget, without unpacked's
+	held    int       // bytes of the budget, without body's
 	body    body      // of a compressed one: unpacked
 
 	pieces   [][]byte     // what the sink is given
@@ -267,8 +267,10 @@ func (m *message) refuse(err error) *unary.Status {
 	return status
 }
 
+// free gives back what the message holds, and the message.
 func (m *message) free() {
-	m.giveBack()
+	m.body.free()
+	m.drop(0)
 	m.receiver, m.call, m.encoding = nil, nil, ""
 	m.have, m.length, m.came = 0, 0, 0
 	m.answered.Store(false)
@@ -279,12 +281,6 @@ func (m *message) free() {
 	if cap(m.pieces) <= 1<<10 && cap(m.arrived) <= mostArrived {
 		messages.Put(m)
 	}
-}
-
-// giveBack gives back what the message holds.
-func (m *message) giveBack() {
-	m.body.free()
-	m.drop(0)
 }
 
 // drop gives the chunks back, and of the budget all but so much.
